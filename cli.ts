@@ -1,0 +1,107 @@
+#!/usr/bin/env node
+import { readFileSync } from 'node:fs'
+import { constants } from 'node:os'
+import { helpOf, parseArguments } from './lib/commands/command.js'
+import { commands } from './lib/commands/index.js'
+import { errnoOf, HexzError, UsageError, type ErrorDetails } from './lib/errors.js'
+
+const overview = `hexz: disk images to compressed, deduplicated snapshots that can be read at any offset
+
+  hexz build SOURCE -o out.st      make a snapshot; - is standard input
+  hexz pack SOURCE -o out.st       the same with every setting
+  hexz extract in.st -o disk.img   get the bytes back, whole or a range
+  hexz inspect in.st               show what a snapshot holds
+  hexz verify in.st                check every byte
+  hexz recover in.st -o disk.img   save what is left of a damaged one
+
+  hexz COMMAND --help              all options of a command
+  hexz --version`
+
+/** Signals that end a run in order: partial targets are removed first. */
+const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
+const controller = new AbortController()
+let received: (typeof signals)[number] | undefined
+
+for (const signal of signals) {
+  process.once(signal, () => {
+    received = signal
+    controller.abort()
+  })
+}
+
+/** The reader of our output went away (`hexz inspect … | head`): the shell's convention is 128 + 13, in silence. */
+const closedPipeExit = 128 + constants.signals.SIGPIPE
+process.stdout.on('error', (error) => {
+  process.exit(errnoOf(error) === 'EPIPE' ? closedPipeExit : 4)
+})
+
+async function main([name, ...argv]: readonly string[]): Promise<void> {
+  if (name === undefined || name === 'help' || name === '--help' || name === '-h') {
+    process.stdout.write(`${overview}\n`)
+    if (name === undefined) process.exitCode = 2
+    return
+  }
+  if (name === '--version' || name === '-V') {
+    const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
+      version: string
+    }
+    process.stdout.write(`${version}\n`)
+    return
+  }
+  const load = Object.hasOwn(commands, name) ? commands[name] : undefined
+  if (load === undefined)
+    throw new UsageError(
+      `there is no command "${name}"; the commands are ${Object.keys(commands).join(', ')}`
+    )
+  const command = await load()
+  if (argv.includes('--help') || argv.includes('-h')) {
+    process.stdout.write(`${helpOf(command)}\n`)
+    return
+  }
+  await command.run(parseArguments(command, argv), { signal: controller.signal })
+}
+
+/** One line on standard error, and the exit code. */
+function fail(error: unknown, argv: readonly string[]): void {
+  if (received !== undefined) {
+    // Dying by the signal itself tells the shell the truth, and does not wait for a write that nobody reads.
+    process.stderr.write(`hexz: stopped by ${received}; nothing was left behind\n`)
+    process.removeAllListeners(received)
+    process.kill(process.pid, received)
+    return
+  }
+  if (!(error instanceof HexzError)) {
+    const what = error instanceof Error ? error.message : String(error)
+    process.stderr.write(
+      `hexz: internal error: ${what.replaceAll('\n', ' ')}; this is a bug of hexz, please report it\n`
+    )
+    if ('HEXZ_DEBUG' in process.env && error instanceof Error) process.stderr.write(`${error.stack ?? ''}\n`)
+    process.exitCode = 1
+    return
+  }
+  if (error.code === 'TARGET_CLOSED' && argv[0] === 'extract') {
+    process.exitCode = closedPipeExit
+    return
+  }
+  const { offset, expected, found }: ErrorDetails = error.details
+  const line = argv.includes('--json')
+    ? JSON.stringify({
+        event: 'error',
+        code: error.code,
+        exitCode: error.exitCode,
+        message: error.message,
+        offset,
+        expected,
+        found
+      })
+    : `hexz: ${error.message}`
+  process.stderr.write(`${line}\n`)
+  process.exitCode = error.exitCode
+}
+
+const argv = process.argv.slice(2)
+try {
+  await main(argv)
+} catch (error) {
+  fail(error, argv)
+}

@@ -1,0 +1,11 @@
+import type { Command } from './command.js'
+
+/** Loads a command when it is wanted: nobody who asks for help should wait for codecs to load. */
+export const commands: Readonly<Record<string, () => Promise<Command>>> = {
+  build: async () => (await import('./build.js')).build,
+  pack: async () => (await import('./build.js')).pack,
+  extract: async () => (await import('./extract.js')).extract,
+  inspect: async () => (await import('./inspect.js')).inspect,
+  verify: async () => (await import('./verify.js')).verify,
+  recover: async () => (await import('./recover.js')).recover
+}

@@ -1,0 +1,19 @@
+import { dirname } from 'node:path'
+import { lstat } from 'node:fs/promises'
+import { openFileBytes, spool, type ByteSource } from '../reader/byte-source.js'
+import { openSource } from '../source/source.js'
+import { openInput } from './options.js'
+
+/**
+ * A snapshot as bytes that can be read at any offset. One that comes through a pipe is copied to a
+ * temporary file first: beside the target when that is a file, else in the system's temporary folder.
+ *
+ * @param targetPath `-` or a path
+ */
+export async function openSnapshotBytes(path: string, targetPath = '-'): Promise<ByteSource> {
+  const folder = targetPath === '-' ? undefined : dirname(targetPath)
+  if (path === '-') return spool(await openInput('-'), folder)
+  const stats = await lstat(path).catch(() => undefined)
+  if (stats?.isFIFO() === true) return spool(await openSource(path), folder)
+  return openFileBytes(path)
+}

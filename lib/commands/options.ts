@@ -1,0 +1,91 @@
+import { fstatSync } from 'node:fs'
+import { createReadStream } from 'node:fs'
+import { UsageError } from '../errors.js'
+import { memoryLimits } from '../limits.js'
+import { iterableSource, openSource, type Source } from '../source/source.js'
+import type { Arguments } from './command.js'
+
+/** Multipliers as dd and coreutils have them: K and KiB are 1024, KB is 1000. */
+const units = new Map<string, number>(
+  ['k', 'm', 'g', 't', 'p'].flatMap((letter, i) => [
+    [letter, 1024 ** (i + 1)],
+    [`${letter}ib`, 1024 ** (i + 1)],
+    [`${letter}b`, 1000 ** (i + 1)]
+  ])
+)
+
+/**
+ * A size such as `4096`, `64K`, `1MiB`, `1.5G` or `10MB`, in bytes.
+ *
+ * @throws UsageError
+ */
+export function parseSize(text: string, name: string): number {
+  const match = /^(\d+(?:\.\d+)?)\s*([a-z]*)$/i.exec(text)
+  const unit = match?.[2]?.toLowerCase() ?? ''
+  const factor = unit === '' || unit === 'b' ? 1 : units.get(unit)
+  const size = Number(match?.[1]) * (factor ?? Number.NaN)
+  if (!Number.isSafeInteger(size))
+    throw new UsageError(
+      `${name} ${text} is not a size; write bytes, or a number with K, M, G or T, such as 64K or 1MiB`
+    )
+  return size
+}
+
+/** @throws UsageError unless the text is a whole number in the range */
+export function parseCount(text: string, name: string, min: number, max: number): number {
+  const count = /^\d+$/.test(text) ? Number(text) : Number.NaN
+  if (!(count >= min && count <= max))
+    throw new UsageError(`${name} ${text} is not a whole number from ${min} to ${max}`)
+  return count
+}
+
+/** A flag's text, or `undefined`. */
+export function textFlag({ flags }: Arguments, name: string): string | undefined {
+  const value = flags[name]
+  return typeof value === 'string' ? value : undefined
+}
+
+/** An option object with the key only when the flag was given: `exactOptionalPropertyTypes` tells the two apart. */
+export function sizeOption<Key extends string>(
+  args: Arguments,
+  flag: string,
+  key: Key
+): Partial<Record<Key, number>> {
+  const text = textFlag(args, flag)
+  const name = `--${flag.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`
+  return text === undefined ? {} : ({ [key]: parseSize(text, name) } as Record<Key, number>)
+}
+
+export function concurrencyOption(args: Arguments): { concurrency?: number } {
+  const text = textFlag(args, 'concurrency')
+  return text === undefined
+    ? {}
+    : { concurrency: parseCount(text, '--concurrency', 1, memoryLimits.workerCountMax) }
+}
+
+/**
+ * Positional words and flags that name the same things: a flag wins its place, words fill the others.
+ *
+ * @throws UsageError when words are left over
+ */
+export function takePlaces(args: Arguments, flags: readonly (string | undefined)[]): (string | undefined)[] {
+  const words = [...args.input]
+  const places = flags.map((flag) => flag ?? words.shift())
+  if (words.length > 0) throw new UsageError(`"${words.join(' ')}" is one argument too many`)
+  return places
+}
+
+/** Opens a path, or standard input for `-`. */
+export async function openInput(path: string): Promise<Source> {
+  if (path !== '-') return openSource(path)
+  if (process.stdin.isTTY)
+    throw new UsageError('standard input is a terminal; pipe something into hexz or name a file')
+  // A redirected file is read in large pieces; Node would take 64 KiB at a time.
+  if (fstatSync(0).isFile()) {
+    return iterableSource(
+      createReadStream('', { fd: 0, autoClose: false, highWaterMark: memoryLimits.readSize }),
+      'standard input'
+    )
+  }
+  return iterableSource(process.stdin, 'standard input')
+}

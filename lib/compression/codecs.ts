@@ -1,0 +1,110 @@
+import { compress as zstdCompress, decompress as zstdDecompress } from '@mongodb-js/zstd'
+import { Decoder, Encoder } from '@toondepauw/node-zstd'
+import lz4 from 'lz4-napi'
+import { CorruptError } from '../errors.js'
+import type { CodecName } from '../format/frame.js'
+import { formatLimits as limits } from '../limits.js'
+import { isZstdFrameBounded } from './zstd-frame.js'
+
+/**
+ * The codecs, as functions from bytes to bytes. Blocks go through synchronous calls on worker threads (a
+ * call costs ~30 µs whichever way it is made, and a worker has nothing else to do); index pages and the
+ * root, few and on the main thread, go through the asynchronous ones.
+ */
+
+/** Bytes to smaller bytes, or `undefined` when they do not shrink. */
+export type BlockEncoder = (raw: Uint8Array) => Uint8Array | undefined
+
+/** lz4-napi puts the raw size (u32) in front of the block; the frame has it already. */
+const lz4PrefixSize = 4
+
+const asBuffer = (bytes: Uint8Array): Buffer => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+
+/** @param level 1 to 22, for Zstd only */
+export function createBlockEncoder(codec: CodecName, level: number, dictionary?: Uint8Array): BlockEncoder {
+  const shrunk = (raw: Uint8Array, stored: Uint8Array): Uint8Array | undefined =>
+    stored.length < raw.length ? stored : undefined
+  if (codec === 'lz4') return (raw) => shrunk(raw, lz4.compressSync(asBuffer(raw)).subarray(lz4PrefixSize))
+  if (codec === 'zstd') {
+    const encoder = new Encoder(level, dictionary === undefined ? null : asBuffer(dictionary))
+    return (raw) => shrunk(raw, encoder.encodeSync(asBuffer(raw)))
+  }
+  return () => undefined
+}
+
+/** Stored bytes to exactly `rawSize` plain bytes. */
+export type BlockDecoder = (codec: CodecName, stored: Uint8Array, rawSize: number) => Uint8Array
+
+/**
+ * The decoder allocates at most about `rawSize` + 128 KiB whatever the bytes say.
+ *
+ * @throws CorruptError BAD_STRUCTURE (from the decoder) when the bytes do not decode to `rawSize`
+ */
+export function createBlockDecoder(dictionary?: Uint8Array): BlockDecoder {
+  let zstd: Decoder | undefined
+  const decoders: Record<CodecName, (stored: Uint8Array, rawSize: number) => Uint8Array> = {
+    raw: (stored) => stored,
+    lz4(stored, rawSize) {
+      const prefixed = Buffer.allocUnsafe(lz4PrefixSize + stored.length)
+      prefixed.writeUInt32LE(rawSize)
+      prefixed.set(stored, lz4PrefixSize)
+      return lz4.uncompressSync(prefixed)
+    },
+    zstd(stored, rawSize) {
+      if (!isZstdFrameBounded(stored, rawSize, limits.zstdWindowSizeMax)) throw broken('zstd', rawSize)
+      zstd ??= new Decoder(dictionary === undefined ? null : asBuffer(dictionary))
+      return zstd.decodeSync(asBuffer(stored))
+    }
+  }
+  return (codec, stored, rawSize) => {
+    const raw = orBroken(codec, rawSize, () => decoders[codec](stored, rawSize))
+    if (raw.length !== rawSize) throw broken(codec, rawSize, raw.length)
+    return raw
+  }
+}
+
+/** Level 3; raw when it does not shrink. For index pages and the root. */
+export async function encodeIndexBytes(raw: Uint8Array): Promise<{ codec: CodecName; stored: Uint8Array }> {
+  const stored = await zstdCompress(asBuffer(raw), 3)
+  return stored.length < raw.length ? { codec: 'zstd', stored } : { codec: 'raw', stored: raw }
+}
+
+/** @throws CorruptError BAD_STRUCTURE when the bytes do not decode to `rawSize` */
+export async function decodeIndexBytes(
+  codec: CodecName,
+  stored: Uint8Array,
+  rawSize: number
+): Promise<Uint8Array> {
+  if (codec === 'lz4') throw broken(codec, rawSize)
+  if (codec === 'zstd' && !isZstdFrameBounded(stored, rawSize, limits.zstdWindowSizeMax))
+    throw broken(codec, rawSize)
+  const raw =
+    codec === 'raw'
+      ? stored
+      : await zstdDecompress(asBuffer(stored)).catch((cause: unknown) =>
+          Promise.reject(broken(codec, rawSize, undefined, cause))
+        )
+  if (raw.length !== rawSize) throw broken(codec, rawSize, raw.length)
+  return raw
+}
+
+function orBroken<T>(codec: CodecName, rawSize: number, decode: () => T): T {
+  try {
+    return decode()
+  } catch (cause) {
+    throw cause instanceof CorruptError ? cause : broken(codec, rawSize, undefined, cause)
+  }
+}
+
+function broken(codec: CodecName, expected: number, found?: number, cause?: unknown): CorruptError {
+  const what = found === undefined ? 'do not decode' : `decode to ${found}`
+  return new CorruptError(
+    'BAD_STRUCTURE',
+    `damaged: ${codec} bytes that should decode to ${expected} bytes ${what}`,
+    {
+      expected,
+      ...(found === undefined ? {} : { found }),
+      cause
+    }
+  )
+}

@@ -1,0 +1,95 @@
+/**
+ * Every error a user can meet. Each has a stable `code` (listed in `docs/errors.md`), data fields for
+ * programs, and a message that says what, where and what to do. Exit codes are mapped here and nowhere else.
+ */
+
+/** Code → exit code; the single list that documents and tests are held to. */
+export const exitCodes = {
+  USAGE: 2,
+  SOURCE_MISSING: 3,
+  SOURCE_UNREADABLE: 3,
+  SOURCE_SHORT: 3,
+  SOURCE_CHANGED: 3,
+  TARGET_EXISTS: 4,
+  TARGET_IS_SOURCE: 4,
+  TARGET_UNWRITABLE: 4,
+  TARGET_FULL: 4,
+  TARGET_CLOSED: 4,
+  NOT_A_SNAPSHOT: 5,
+  INCOMPLETE: 5,
+  BAD_CHECKSUM: 5,
+  BAD_DIGEST: 5,
+  BAD_STRUCTURE: 5,
+  KEY_MISSING: 6,
+  KEY_WRONG: 6,
+  NEWER_VERSION: 7,
+  UNKNOWN_FEATURE: 7,
+  LIMIT: 8
+} as const
+
+export type ErrorCode = keyof typeof exitCodes
+
+/** Where the error was met and what was there; all optional, all safe to print. */
+export interface ErrorDetails {
+  /** File, stream or structure. */
+  readonly where?: string
+  /** Byte offset in `where`. */
+  readonly offset?: number
+  readonly expected?: string | number
+  readonly found?: string | number
+  readonly cause?: unknown
+}
+
+export class HexzError<Code extends ErrorCode = ErrorCode> extends Error {
+  readonly code: Code
+  readonly details: ErrorDetails
+
+  constructor(code: Code, message: string, details: ErrorDetails = {}) {
+    super(message, details.cause === undefined ? undefined : { cause: details.cause })
+    this.name = new.target.name
+    this.code = code
+    this.details = details
+  }
+
+  get exitCode(): number {
+    return exitCodes[this.code]
+  }
+}
+
+type CodeOf<Exit extends number> = {
+  [C in ErrorCode]: (typeof exitCodes)[C] extends Exit ? C : never
+}[ErrorCode]
+
+/** A wrong flag or value; thrown before any input or output. */
+export class UsageError extends HexzError<'USAGE'> {
+  constructor(message: string, details?: ErrorDetails) {
+    super('USAGE', message, details)
+  }
+}
+
+/** The source can't be read, is short, or changed while it was read. */
+export class SourceError extends HexzError<CodeOf<3>> {}
+
+/** The target can't be written. */
+export class TargetError extends HexzError<CodeOf<4>> {}
+
+/** The bytes of a snapshot are wrong. */
+export class CorruptError extends HexzError<CodeOf<5>> {}
+
+/** A passphrase or key is missing or wrong. */
+export class KeyError extends HexzError<CodeOf<6>> {}
+
+/** The snapshot was made by a newer version, or uses a feature this one does not have. */
+export class UnsupportedError extends HexzError<CodeOf<7>> {}
+
+/** A maximum of `limits.ts` was met. */
+export class LimitError extends HexzError<'LIMIT'> {
+  constructor(message: string, details?: ErrorDetails) {
+    super('LIMIT', message, details)
+  }
+}
+
+/** The errno name of a Node system error, or `undefined`. */
+export function errnoOf(error: unknown): string | undefined {
+  return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined
+}

@@ -1,0 +1,32 @@
+/** Build snapshots and read them. The stages themselves are in `hexz/transforms`. */
+export { build, type BuildOptions, type SourceLike } from './api.js'
+export { buildStreams, type PipelineOptions, type StreamSource } from './build.js'
+export {
+  openSnapshot,
+  type Extent,
+  type OpenOptions,
+  type RangeOptions,
+  type Snapshot
+} from './reader/open-snapshot.js'
+export type { ByteSource } from './reader/byte-source.js'
+export type { Run } from './reader/runs.js'
+export { verifySnapshot, type VerifyOptions, type VerifyResult } from './reader/verify.js'
+export { recoverStream, type RecoverOptions, type RecoverResult } from './reader/recover.js'
+export { profiles, type Profile, type ProfileName, type SettingsOptions } from './profiles.js'
+export type { Header } from './format/header.js'
+export type { StreamSummary } from './format/index-root.js'
+export type { SnapshotTotals } from './format/index-writer.js'
+export { formatLimits, memoryLimits } from './limits.js'
+export {
+  CorruptError,
+  HexzError,
+  KeyError,
+  LimitError,
+  SourceError,
+  TargetError,
+  UnsupportedError,
+  UsageError,
+  exitCodes,
+  type ErrorCode,
+  type ErrorDetails
+} from './errors.js'

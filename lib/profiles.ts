@@ -1,0 +1,143 @@
+import { LimitError, UsageError } from './errors.js'
+import type { CodecName } from './format/frame.js'
+import { formatVersion, type Header } from './format/header.js'
+import { formatLimits } from './limits.js'
+
+/** A named bundle of settings. */
+export interface Profile {
+  readonly codec: CodecName
+  /** 0 when the codec has none. */
+  readonly level: number
+  /** Bytes; the average with content-defined chunking. */
+  readonly chunkSize: number
+  readonly usesDictionary: boolean
+  readonly purpose: string
+}
+
+const KiB = 1024
+
+/** Fixed by the product's definition. */
+export const profiles = {
+  generic: {
+    codec: 'lz4',
+    level: 0,
+    chunkSize: 64 * KiB,
+    usesDictionary: false,
+    purpose: 'operating-system images, file servers, development VMs'
+  },
+  eda: {
+    codec: 'zstd',
+    level: 3,
+    chunkSize: 128 * KiB,
+    usesDictionary: true,
+    purpose: 'CAD databases, netlists, FPGA and ASIC work'
+  },
+  embedded: {
+    codec: 'lz4',
+    level: 0,
+    chunkSize: 16 * KiB,
+    usesDictionary: false,
+    purpose: 'IoT, embedded Linux, small memory'
+  },
+  ml: {
+    codec: 'zstd',
+    level: 3,
+    chunkSize: 256 * KiB,
+    usesDictionary: true,
+    purpose: 'model weights, training data'
+  }
+} as const satisfies Record<string, Profile>
+
+export type ProfileName = keyof typeof profiles
+export const profileNames = Object.keys(profiles) as ProfileName[]
+
+/** The level of a codec when none is given. */
+const defaultLevels: Record<CodecName, number> = { raw: 0, lz4: 0, zstd: 3 }
+
+/** What may be set beside a profile; what is absent is the profile's. Sizes in bytes. */
+export interface SettingsOptions {
+  /** Default `generic`. */
+  readonly profile?: string
+  /** Content-defined chunking: the chunk size becomes the average. */
+  readonly cdc?: boolean
+  readonly codec?: CodecName
+  /** 1 to 22, for Zstd. */
+  readonly level?: number
+  readonly chunkSize?: number
+  /** With `cdc` only; default a quarter of the average and twice of it. */
+  readonly chunkSizeMin?: number
+  readonly chunkSizeMax?: number
+}
+
+export type Settings = Omit<Header, 'major' | 'minor' | 'encrypted' | 'streams'>
+
+/** @throws UsageError for a profile, codec, level or size that does not exist or does not fit the others */
+export function resolveSettings(options: SettingsOptions = {}): Settings {
+  const { profile: name = 'generic', cdc = false } = options
+  const profile: Profile | undefined = Object.hasOwn(profiles, name)
+    ? profiles[name as ProfileName]
+    : undefined
+  if (profile === undefined)
+    throw new UsageError(`there is no profile "${name}"; the profiles are ${profileNames.join(', ')}`)
+  const { codec = profile.codec, chunkSize = profile.chunkSize } = options
+  const level = options.level ?? (codec === profile.codec ? profile.level : defaultLevels[codec])
+  if (codec === 'zstd' ? !Number.isInteger(level) || level < 1 || level > 22 : level !== 0) {
+    throw new UsageError(
+      codec === 'zstd'
+        ? `level ${level} is out of range: Zstd has 1 to 22`
+        : `${codec} has no levels; leave --level out or use zstd`
+    )
+  }
+  if (!cdc && (options.chunkSizeMin !== undefined || options.chunkSizeMax !== undefined)) {
+    throw new UsageError('smallest and largest chunk size apply to content-defined chunking; add --cdc')
+  }
+  const {
+    chunkSizeMin = cdc ? Math.max(chunkSize / 4, Math.min(formatLimits.chunkSizeMin, chunkSize)) : chunkSize
+  } = options
+  const {
+    chunkSizeMax = cdc ? Math.min(chunkSize * 2, Math.max(formatLimits.chunkSizeMax, chunkSize)) : chunkSize
+  } = options
+  checkChunkSizes({ min: chunkSizeMin, avg: chunkSize, max: chunkSizeMax })
+  return {
+    profile: name,
+    chunker: cdc ? 'fastcdc' : 'fixed',
+    codec,
+    level,
+    chunkSizeMin,
+    chunkSizeAvg: chunkSize,
+    chunkSizeMax
+  }
+}
+
+/** @throws UsageError unless 512 ≤ min ≤ avg ≤ max ≤ 4 MiB, all whole numbers */
+export function checkChunkSizes({ min, avg, max }: { min: number; avg: number; max: number }): void {
+  const { chunkSizeMin, chunkSizeMax } = formatLimits
+  if (
+    ![min, avg, max].every(Number.isInteger) ||
+    Math.min(min, avg, max) < chunkSizeMin ||
+    Math.max(min, avg, max) > chunkSizeMax
+  ) {
+    throw new UsageError(
+      `chunk sizes must be whole numbers from ${chunkSizeMin} bytes to ${chunkSizeMax / KiB / KiB} MiB; these are ${min}, ${avg}, ${max}`
+    )
+  }
+  if (min > avg || avg > max)
+    throw new UsageError(`chunk sizes must rise: smallest ${min}, average ${avg}, largest ${max} do not`)
+}
+
+/** The header of a snapshot with these settings and streams. */
+export function makeHeader(settings: Settings, streams: readonly string[], encrypted = false): Header {
+  for (const name of streams) {
+    if (!/^[a-z0-9][a-z0-9._-]{0,63}$/.test(name)) {
+      throw new UsageError(
+        `"${name}" is not a stream name: use up to ${formatLimits.streamNameSizeMax} of a-z 0-9 . _ -`
+      )
+    }
+  }
+  if (streams.length === 0 || streams.length > formatLimits.streamCountMax) {
+    throw new LimitError(
+      `a snapshot holds 1 to ${formatLimits.streamCountMax} streams, not ${streams.length}`
+    )
+  }
+  return { ...formatVersion, ...settings, encrypted, streams }
+}

@@ -1,0 +1,95 @@
+import { constants } from 'node:fs'
+import { open, rm, type FileHandle } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { randomUUID } from 'node:crypto'
+import { SourceError } from '../errors.js'
+import { sourceError, type Source } from '../source/source.js'
+import { targetError, writeAll } from '../target/write-all.js'
+
+/** Bytes that can be read at any offset: what a snapshot is opened from. */
+export interface ByteSource {
+  /** For messages. */
+  readonly name: string
+  /** Bytes. */
+  readonly size: number
+  /**
+   * Exactly `size` bytes from `offset`; the range lies inside the source.
+   *
+   * @param into memory of `size` bytes that may be used for the answer
+   * @throws SourceError SOURCE_UNREADABLE, SOURCE_CHANGED when the source has become shorter
+   */
+  read(offset: number, size: number, into?: Uint8Array): Promise<Uint8Array>
+  close(): Promise<void>
+}
+
+/** @throws SourceError SOURCE_MISSING, SOURCE_UNREADABLE */
+export async function openFileBytes(path: string): Promise<ByteSource> {
+  const handle = await open(path, constants.O_RDONLY).catch((error: unknown) => {
+    throw sourceError(error, path)
+  })
+  const stats = await handle.stat()
+  if (stats.isFile()) return handleBytes(handle, path, stats.size)
+  await handle.close()
+  if (stats.isDirectory())
+    throw new SourceError('SOURCE_UNREADABLE', `${path} is a directory, not a snapshot`, { where: path })
+  throw new SourceError(
+    'SOURCE_UNREADABLE',
+    `${path} is not a regular file; give a snapshot that comes through a pipe as -`,
+    { where: path }
+  )
+}
+
+/**
+ * Copies a source that can't be read at any offset into a temporary file without a name, which the system
+ * frees when it is closed, even by a kill. Takes as much disk space as the source is large.
+ *
+ * @param folder where the temporary file is made
+ */
+export async function spool(source: Source, folder: string = tmpdir()): Promise<ByteSource> {
+  const path = join(folder, `.hexz-${randomUUID()}.spool`)
+  const handle = await open(path, 'wx+', 0o600).catch((error: unknown) => {
+    throw targetError(error, path)
+  })
+  try {
+    await rm(path)
+    let size = 0
+    for await (const piece of source.read({ reuse: true })) {
+      await writeAll(handle.fd, [piece], `the temporary file in ${folder}`, size)
+      size += piece.length
+    }
+    return handleBytes(handle, source.name, size)
+  } catch (error) {
+    await handle.close()
+    throw error
+  } finally {
+    await source.close()
+  }
+}
+
+function handleBytes(handle: FileHandle, name: string, size: number): ByteSource {
+  return {
+    name,
+    size,
+    async read(offset, length, into = new Uint8Array(length)) {
+      let filled = 0
+      while (filled < length) {
+        const { bytesRead } = await handle
+          .read(into, filled, length - filled, offset + filled)
+          .catch((error: unknown) => {
+            throw sourceError(error, name)
+          })
+        if (bytesRead === 0) {
+          throw new SourceError('SOURCE_CHANGED', `${name} became shorter while it was read`, {
+            where: name,
+            offset,
+            expected: size
+          })
+        }
+        filled += bytesRead
+      }
+      return into
+    },
+    close: () => handle.close()
+  }
+}

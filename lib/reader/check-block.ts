@@ -1,0 +1,88 @@
+import { blake3 } from '@napi-rs/blake-hash'
+import type { BlockDecoder } from '../compression/codecs.js'
+import { CorruptError } from '../errors.js'
+import { readFields } from '../format/bytes.js'
+import { blockPrefixSize, checkFrame, decodeFrameHeader, frameHeaderSize } from '../format/frame.js'
+
+/** What is known of a block before it is read. Sizes and offsets in bytes. */
+export interface BlockPlace {
+  /** Of the whole frame, in the buffer it was read into. */
+  readonly start: number
+  readonly storedSize: number
+  /** Of the frame, in the file: for messages. */
+  readonly offset: number
+  /** Where the chunk's plain bytes go, and how many they are. */
+  readonly rawStart: number
+  readonly rawSize: number
+  /** Where the chunk starts in the block's plain bytes. */
+  readonly innerOffset: number
+  /** What the index says of the chunk; absent when a frame is read without its index page. */
+  readonly digest?: Uint8Array
+}
+
+/**
+ * Plain bytes of one chunk, after every check there is.
+ *
+ * @param frame the whole block frame
+ * @throws CorruptError BAD_CHECKSUM, BAD_STRUCTURE, BAD_DIGEST
+ */
+export function checkBlockFrame(
+  frame: Uint8Array,
+  place: BlockPlace,
+  decode: BlockDecoder,
+  where: string
+): Uint8Array {
+  const { offset } = place
+  const broken = (why: string): CorruptError =>
+    new CorruptError('BAD_STRUCTURE', `${where} is damaged at byte ${offset}: ${why}`, { where, offset })
+  if (frame.length < frameHeaderSize + blockPrefixSize) throw broken('a block frame is too short')
+  checkFrame(frame, where, offset)
+  const header = decodeFrameHeader(frame, where, offset)
+  if (header.type !== 'block' || frameHeaderSize + header.payloadSize !== frame.length) {
+    throw broken(`expected a block frame of ${frame.length} bytes, found a ${header.type} frame`)
+  }
+  const stored = frame.subarray(frameHeaderSize + blockPrefixSize)
+  const block = decodeAt(decode, header.codec, stored, header.rawSize, where, offset)
+  if (place.innerOffset + place.rawSize > block.length)
+    throw broken('a chunk reaches past the end of its block')
+  const raw = block.subarray(place.innerOffset, place.innerOffset + place.rawSize)
+  const digest = place.digest === undefined ? undefined : blake3(raw)
+  if (place.digest !== undefined && digest !== undefined && Buffer.compare(digest, place.digest) !== 0) {
+    throw new CorruptError(
+      'BAD_DIGEST',
+      `${where} is damaged at byte ${offset}: the block there does not hold the chunk that the index names`,
+      {
+        where,
+        offset,
+        expected: Buffer.from(place.digest).toString('hex'),
+        found: digest.toString('hex')
+      }
+    )
+  }
+  return raw
+}
+
+/** Offset in its stream of the chunk in a block frame. */
+export function blockStreamOffset(frame: Uint8Array, where: string): number {
+  return readFields(frame.subarray(frameHeaderSize, frameHeaderSize + blockPrefixSize), where).u64()
+}
+
+function decodeAt(
+  decode: BlockDecoder,
+  codec: Parameters<BlockDecoder>[0],
+  stored: Uint8Array,
+  rawSize: number,
+  where: string,
+  offset: number
+): Uint8Array {
+  try {
+    return decode(codec, stored, rawSize)
+  } catch (cause) {
+    if (!(cause instanceof CorruptError)) throw cause
+    throw new CorruptError('BAD_STRUCTURE', `${where} is damaged at byte ${offset}: ${cause.message}`, {
+      where,
+      offset,
+      cause
+    })
+  }
+}

@@ -1,0 +1,72 @@
+import { CorruptError } from '../errors.js'
+import { decodeFrameHeader, frameHeaderSize, type FrameHeader } from '../format/frame.js'
+import { memoryLimits } from '../limits.js'
+import type { SlabPool } from '../workers/slabs.js'
+import type { ByteSource } from './byte-source.js'
+
+/** A frame in a span. */
+export interface PlacedFrame {
+  readonly header: FrameHeader
+  /** In the span's bytes. */
+  readonly start: number
+  /** Header and payload. */
+  readonly size: number
+  /** In the file. */
+  readonly offset: number
+}
+
+/** Whole frames that were read together. */
+export interface FrameSpan {
+  readonly bytes: Uint8Array
+  readonly frames: readonly PlacedFrame[]
+  readonly release: () => void
+}
+
+/**
+ * The frames between two offsets, in file order, about 1 MiB at a time. Only their headers are looked at.
+ *
+ * @throws CorruptError BAD_STRUCTURE when the frames do not end exactly at `end`
+ */
+export async function* frameSpans(
+  source: ByteSource,
+  start: number,
+  end: number,
+  slabs: SlabPool
+): AsyncGenerator<FrameSpan, void> {
+  let wanted: number = memoryLimits.batchSize
+  for (let offset = start; offset < end;) {
+    const size = Math.min(wanted, end - offset)
+    const slab = slabs.acquire(size)
+    await source.read(offset, size, slab.bytes)
+    const frames: PlacedFrame[] = []
+    let used = 0
+    wanted = memoryLimits.batchSize
+    while (used + frameHeaderSize <= size) {
+      const header = decodeFrameHeader(
+        slab.bytes.subarray(used, used + frameHeaderSize),
+        source.name,
+        offset + used
+      )
+      const frameSize = frameHeaderSize + header.payloadSize
+      if (offset + used + frameSize > end) throw overrun(source.name, offset + used)
+      if (used + frameSize > size) {
+        wanted = Math.max(wanted, frameSize)
+        break
+      }
+      frames.push({ header, start: used, size: frameSize, offset: offset + used })
+      used += frameSize
+    }
+    if (used === 0 && offset + size === end && size < frameHeaderSize) throw overrun(source.name, offset)
+    offset += used
+    if (frames.length > 0) yield { bytes: slab.bytes, frames, release: slab.release }
+    else slab.release()
+  }
+}
+
+function overrun(where: string, offset: number): CorruptError {
+  return new CorruptError(
+    'BAD_STRUCTURE',
+    `${where} is damaged at byte ${offset}: the frame there does not end where the next structure begins`,
+    { where, offset }
+  )
+}

@@ -1,0 +1,168 @@
+import { blake3 } from '@napi-rs/blake-hash'
+import { decodeIndexBytes } from '../compression/codecs.js'
+import { CorruptError, UnsupportedError } from '../errors.js'
+import { decodeFooterBody, digestSnapshot, footerSize, splitFooter, type Footer } from '../format/footer.js'
+import { checkFrame, decodeFrameHeader, frameHeaderSize, type FrameTypeName } from '../format/frame.js'
+import {
+  cutHeader,
+  decodeHeader,
+  headerPreludeSize,
+  keySlotsSize,
+  readHeaderSize,
+  type Header
+} from '../format/header.js'
+import { decodeIndexPage, type IndexPage } from '../format/index-page.js'
+import { decodeIndexRoot, type Handle, type IndexRoot, type PageRef } from '../format/index-root.js'
+import type { ByteSource } from './byte-source.js'
+
+/** What is read when a snapshot is opened: a few kilobytes, whatever its size. */
+export interface Structure {
+  readonly header: Header
+  /** Where the frames start: behind header and key slots. */
+  readonly framesOffset: number
+  readonly root: IndexRoot
+  readonly footer: Footer
+}
+
+/**
+ * Reads and checks header, footer and index root.
+ *
+ * @throws CorruptError, UnsupportedError, SourceError
+ */
+export async function readStructure(source: ByteSource): Promise<Structure> {
+  const { header, bytes, framesOffset } = await readHeader(source)
+  if (header.encrypted)
+    throw new UnsupportedError(
+      'UNKNOWN_FEATURE',
+      `${source.name} is encrypted, which this hexz does not read: use a newer hexz`,
+      { where: source.name }
+    )
+  const end = await source.read(Math.max(0, source.size - footerSize), Math.min(footerSize, source.size))
+  const footer = decodeFooterBody(splitFooter(end, source.name).body, source.name, source.size)
+  const rootRaw = await readIndexFrame(source, footer.root, 'root')
+  if (Buffer.compare(digestSnapshot(bytes, rootRaw), footer.snapshotDigest) !== 0) {
+    throw new CorruptError(
+      'BAD_DIGEST',
+      `${source.name} is damaged: header and index do not give the snapshot digest`,
+      {
+        where: source.name,
+        expected: Buffer.from(footer.snapshotDigest).toString('hex')
+      }
+    )
+  }
+  const root = decodeIndexRoot(rootRaw, `the index root of ${source.name}`)
+  checkRoot(root, header, source.name, framesOffset, footer.root.offset)
+  return { header, framesOffset, root, footer }
+}
+
+/** @throws CorruptError, UnsupportedError */
+export async function readHeader(
+  source: ByteSource
+): Promise<{ header: Header; bytes: Uint8Array; framesOffset: number }> {
+  const { name } = source
+  const size = readHeaderSize(await source.read(0, Math.min(headerPreludeSize, source.size)), name)
+  if (size > source.size) throw cutHeader(name)
+  const bytes = await source.read(0, size)
+  const header = decodeHeader(bytes, name)
+  return { header, bytes, framesOffset: size + keySlotsSize(header) }
+}
+
+/** The entries of one page, after every check against the root. */
+export async function readPage(source: ByteSource, root: IndexRoot, number: number): Promise<IndexPage> {
+  const ref = root.pages[number]
+  if (ref === undefined) throw new RangeError(`there is no index page ${number}`)
+  const raw = await readIndexFrame(source, ref.handle, 'page')
+  if (Buffer.compare(blake3(raw), ref.digest) !== 0) {
+    throw new CorruptError(
+      'BAD_DIGEST',
+      `${source.name} is damaged at byte ${ref.handle.offset}: the index page there is not the one the root names`,
+      {
+        where: source.name,
+        offset: ref.handle.offset
+      }
+    )
+  }
+  const page = decodeIndexPage(raw, `the index page at byte ${ref.handle.offset} of ${source.name}`)
+  checkPage(page, ref, endOfPage(root, number), source.name)
+  return page
+}
+
+/** Where the stream's bytes that a page describes end. */
+export function endOfPage(root: IndexRoot, number: number): number {
+  const ref = root.pages[number]
+  const next = root.pages[number + 1]
+  if (ref === undefined) return 0
+  return next?.stream === ref.stream ? next.streamOffset : (root.streams[ref.stream]?.size ?? 0)
+}
+
+async function readIndexFrame(source: ByteSource, handle: Handle, type: FrameTypeName): Promise<Uint8Array> {
+  const { name } = source
+  const { offset, size } = handle
+  const broken = (why: string): CorruptError =>
+    new CorruptError('BAD_STRUCTURE', `${name} is damaged at byte ${offset}: ${why}`, { where: name, offset })
+  if (size < frameHeaderSize || offset + size > source.size)
+    throw broken(`no index ${type} of ${size} bytes fits there`)
+  const frame = await source.read(offset, size)
+  checkFrame(frame, name, offset)
+  const header = decodeFrameHeader(frame, name, offset)
+  if (header.type !== type || frameHeaderSize + header.payloadSize !== size)
+    throw broken(`expected an index ${type}, found a ${header.type} frame`)
+  return decodeIndexBytes(header.codec, frame.subarray(frameHeaderSize), header.rawSize)
+}
+
+/** Pages must cover each stream from its start to its end, in file order, inside the frames. */
+function checkRoot(
+  root: IndexRoot,
+  header: Header,
+  where: string,
+  framesOffset: number,
+  rootOffset: number
+): void {
+  const broken = (why: string): CorruptError =>
+    new CorruptError('BAD_STRUCTURE', `the index root of ${where} is damaged: ${why}`, { where })
+  const names = root.streams.map((stream) => stream.name)
+  if (names.join('\0') !== header.streams.join('\0')) throw broken('its streams are not those of the header')
+  let stream = 0
+  let streamOffset = 0
+  let fileOffset = framesOffset
+  for (const [number, page] of root.pages.entries()) {
+    for (; stream < page.stream && streamOffset === root.streams[stream]?.size; stream++) streamOffset = 0
+    if (page.stream !== stream || page.streamOffset !== streamOffset)
+      throw broken(`page ${number} does not follow the one before it`)
+    if (page.handle.offset < fileOffset || page.handle.offset + page.handle.size > rootOffset)
+      throw broken(`page ${number} lies outside the frames`)
+    streamOffset = endOfPage(root, number)
+    if (streamOffset <= page.streamOffset) throw broken(`page ${number} describes nothing`)
+    fileOffset = page.handle.offset + page.handle.size
+  }
+  for (; streamOffset === root.streams[stream]?.size; stream++) streamOffset = 0
+  if (stream !== root.streams.length) throw broken('its pages do not reach the end of every stream')
+}
+
+function checkPage(page: IndexPage, ref: PageRef, end: number, where: string): void {
+  const size = page.entries.reduce((sum, entry) => sum + entry.rawSize, 0)
+  if (
+    page.stream !== ref.stream ||
+    page.streamOffset !== ref.streamOffset ||
+    page.entries.length !== ref.entryCount ||
+    page.streamOffset + size !== end
+  ) {
+    throw new CorruptError(
+      'BAD_STRUCTURE',
+      `${where} is damaged at byte ${ref.handle.offset}: the index page there describes other bytes than the root says`,
+      {
+        where,
+        offset: ref.handle.offset
+      }
+    )
+  }
+  for (const entry of page.entries) {
+    if (entry.kind !== 'hole' && entry.blockOffset + entry.storedSize > ref.handle.offset) {
+      throw new CorruptError(
+        'BAD_STRUCTURE',
+        `${where} is damaged at byte ${ref.handle.offset}: an index entry points behind its page`,
+        { where, offset: ref.handle.offset }
+      )
+    }
+  }
+}

@@ -1,0 +1,139 @@
+import { constants, type BigIntStats } from 'node:fs'
+import { open, readFile, type FileHandle } from 'node:fs/promises'
+import { basename } from 'node:path'
+import { errnoOf, SourceError } from '../errors.js'
+import { memoryLimits } from '../limits.js'
+
+/** Bytes that are read once, front to back. */
+export interface Source {
+  /** For messages. */
+  readonly name: string
+  /** Bytes, when known before reading: not for a pipe. */
+  readonly size: number | undefined
+  /**
+   * The bytes, in pieces of up to 1 MiB. To be taken once.
+   *
+   * @param options.reuse a piece is only used until the next is asked for, so that its memory may be used again
+   */
+  read(options: { readonly reuse: boolean }): AsyncGenerator<Uint8Array, void>
+  close(): Promise<void>
+}
+
+/**
+ * Opens a file, a device or a pipe by path.
+ *
+ * @throws SourceError SOURCE_MISSING, SOURCE_UNREADABLE
+ */
+export async function openSource(path: string): Promise<Source> {
+  const handle = await open(path, constants.O_RDONLY).catch((error: unknown) => {
+    throw sourceError(error, path)
+  })
+  try {
+    const stats = await handle.stat({ bigint: true })
+    if (stats.isDirectory()) throw sourceError(Object.assign(new Error(), { code: 'EISDIR' }), path)
+    const size = stats.isFile()
+      ? Number(stats.size)
+      : stats.isBlockDevice()
+        ? await deviceSize(path)
+        : undefined
+    return handleSource(handle, path, stats.isFile() ? stats : undefined, size)
+  } catch (error) {
+    await handle.close()
+    throw error
+  }
+}
+
+/** Any bytes that can be iterated, as a source; the iterable closes itself. */
+export function iterableSource(bytes: AsyncIterable<Uint8Array | string>, name: string): Source {
+  async function* read(): AsyncGenerator<Uint8Array, void> {
+    try {
+      for await (const piece of bytes) yield typeof piece === 'string' ? Buffer.from(piece) : piece
+    } catch (error) {
+      throw sourceError(error, name)
+    }
+  }
+  return { name, size: undefined, read, close: () => Promise.resolve() }
+}
+
+/** @param before of a regular file, which must still be the same when it has been read */
+function handleSource(
+  handle: FileHandle,
+  name: string,
+  before: BigIntStats | undefined,
+  size: number | undefined
+): Source {
+  let ahead: Promise<Uint8Array> | undefined
+  const readPiece = async (buffer: Buffer): Promise<Uint8Array> => {
+    const { bytesRead } = await handle.read(buffer, 0, buffer.length, null)
+    return buffer.subarray(0, bytesRead)
+  }
+  async function* read({ reuse }: { readonly reuse: boolean }): AsyncGenerator<Uint8Array, void> {
+    const makeBuffer = (): Buffer => Buffer.allocUnsafeSlow(memoryLimits.readSize)
+    const buffers = [makeBuffer(), makeBuffer()] as const
+    let total = 0
+    ahead = readPiece(buffers[0])
+    for (let turn = 1; ; turn = 1 - turn) {
+      const piece = await ahead.catch((error: unknown) => {
+        throw sourceError(error, name)
+      })
+      if (piece.length === 0) break
+      total += piece.length
+      // A file that is appended to all the time would never end.
+      if (before !== undefined && total > Number(before.size) && before.size !== 0n)
+        throw changed(name, Number(before.size), total)
+      ahead = readPiece(reuse ? buffers[turn === 1 ? 1 : 0] : makeBuffer())
+      ahead.catch(() => undefined) // met when its turn comes, or nobody asks any more
+      yield piece
+    }
+    if (before !== undefined) checkUnchanged(await handle.stat({ bigint: true }), before, total, name)
+  }
+  async function close(): Promise<void> {
+    await ahead?.catch(() => undefined)
+    await handle.close()
+  }
+  return { name, size, read, close }
+}
+
+function checkUnchanged(after: BigIntStats, before: BigIntStats, total: number, name: string): void {
+  const isSame = after.size === before.size && after.mtimeNs === before.mtimeNs && after.ino === before.ino
+  // Files of /proc and the like say 0 and give bytes all the same: there the reading is the truth.
+  if (!isSame || (before.size !== 0n && BigInt(total) !== before.size))
+    throw changed(name, Number(before.size), total)
+}
+
+function changed(name: string, expected: number, found: number): SourceError {
+  const message = `${name} changed while it was read: build from something that stands still, such as a filesystem snapshot`
+  return new SourceError('SOURCE_CHANGED', message, { where: name, expected, found })
+}
+
+/** Size of a block device; its own stat says 0. `undefined` where /sys does not tell. */
+async function deviceSize(path: string): Promise<number | undefined> {
+  const sectors = await readFile(`/sys/class/block/${basename(path)}/size`, 'utf8').catch(() => '')
+  return /^\d+\s*$/.test(sectors) ? Number(sectors) * 512 : undefined
+}
+
+/** The system's error in our words. */
+export function sourceError(error: unknown, name: string): SourceError {
+  if (error instanceof SourceError) return error
+  const details = { where: name, cause: error }
+  switch (errnoOf(error)) {
+    case 'ENOENT':
+    case 'ENOTDIR':
+      return new SourceError('SOURCE_MISSING', `${name} does not exist`, details)
+    case 'EISDIR':
+      return new SourceError(
+        'SOURCE_UNREADABLE',
+        `${name} is a directory; a source is a file, a device or a pipe (for a folder: tar -c ${name} | hexz build -)`,
+        details
+      )
+    case 'EACCES':
+    case 'EPERM':
+      return new SourceError('SOURCE_UNREADABLE', `${name} can't be read: permission denied`, details)
+    default:
+      return new SourceError(
+        'SOURCE_UNREADABLE',
+        `${name} can't be read: ${error instanceof Error ? error.message : String(error)}`,
+        details
+      )
+  }
+}

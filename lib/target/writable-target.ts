@@ -1,0 +1,41 @@
+import { once } from 'node:events'
+import type { Writable } from 'node:stream'
+import { finished } from 'node:stream/promises'
+import type { Target } from './target.js'
+import { targetError } from './write-all.js'
+
+/** Any Writable as a target: it gets copies it may keep, is ended by `commit` and destroyed by `discard`. */
+export function writableTarget(stream: Writable, name = 'the target stream'): Target {
+  let failure: unknown
+  stream.on('error', (error) => {
+    failure = error
+  })
+  let isDone = false
+  const throwFailure = (): void => {
+    if (failure !== undefined) throw targetError(failure, name)
+  }
+  return {
+    name,
+    isBlocking: true,
+    async write(pieces) {
+      throwFailure()
+      if (!stream.writable) throw targetError(Object.assign(new Error(), { code: 'EPIPE' }), name)
+      const hasRoom = stream.write(Buffer.concat(pieces))
+      if (!hasRoom) await Promise.race([once(stream, 'drain'), once(stream, 'close')]).catch(() => undefined) // told by throwFailure
+      throwFailure()
+    },
+    async commit() {
+      const ended = finished(stream, { readable: false })
+      stream.end()
+      await ended.catch((error: unknown) => {
+        throw targetError(error, name)
+      })
+      isDone = true
+    },
+    discard() {
+      if (!isDone) stream.destroy()
+      isDone = true
+      return Promise.resolve()
+    }
+  }
+}

@@ -1,0 +1,115 @@
+import { availableParallelism } from 'node:os'
+import { Worker } from 'node:worker_threads'
+import { memoryLimits } from '../limits.js'
+import { reviveError, type Reply } from './messages.js'
+import { tasks, type Tasks } from './tasks.js'
+
+export type TaskName = keyof Tasks
+export type TaskArgs<Name extends TaskName> = Parameters<Tasks[Name]>[0]
+export type TaskResult<Name extends TaskName> = Awaited<ReturnType<Tasks[Name]>>
+
+/** Runs tasks somewhere. */
+export interface WorkerPool {
+  /** Tasks that can run at the same time. */
+  readonly size: number
+  run<Name extends TaskName>(name: Name, args: TaskArgs<Name>): Promise<TaskResult<Name>>
+  close(): Promise<void>
+}
+
+/** Runs each task on the calling thread: for a stage that is used alone. */
+export const inlinePool: WorkerPool = {
+  size: 1,
+  run: ((name: TaskName, args: never) =>
+    (tasks[name] as (args: never) => Promise<unknown>)(args)) as WorkerPool['run'],
+  close: () => Promise.resolve()
+}
+
+/** Tasks given to one worker at a time: one in work and one waiting, so that it never idles between two. */
+const tasksPerWorker = 2
+
+interface Job {
+  readonly id: number
+  readonly name: TaskName
+  readonly args: unknown
+  readonly resolve: (value: unknown) => void
+  readonly reject: (reason: unknown) => void
+}
+
+interface Thread {
+  readonly worker: Worker
+  readonly jobs: Map<number, Job>
+}
+
+/** How many threads a build uses unless told: one a core, up to 64. */
+export function defaultWorkerCount(): number {
+  return Math.min(availableParallelism(), memoryLimits.workerCountMax)
+}
+
+/**
+ * A pool of worker threads. Which thread takes which task has no influence on any result. A thread that
+ * dies rejects every task it held and every later one: work is never lost in silence.
+ *
+ * @param size 1 to 64
+ */
+export function createWorkerPool(size: number = defaultWorkerCount()): WorkerPool {
+  const waiting: Job[] = []
+  let failure: Error | undefined
+  let nextId = 0
+
+  const threads = Array.from({ length: size }, () => {
+    const worker = new Worker(new URL('./worker.js', import.meta.url), {
+      // A task's garbage is short-lived and small beside the codecs' buffers: a small nursery finds it soon.
+      resourceLimits: { maxYoungGenerationSizeMb: 2 }
+    })
+    const thread: Thread = { worker, jobs: new Map() }
+    worker.on('message', (reply: Reply) => {
+      const job = thread.jobs.get(reply.id)
+      thread.jobs.delete(reply.id)
+      dispatch()
+      if ('error' in reply) job?.reject(reviveError(reply.error))
+      else job?.resolve(reply.result)
+    })
+    worker.on('error', (error) =>
+      fail(new Error(`a worker thread failed: ${error.message}`, { cause: error }))
+    )
+    worker.on('exit', (code) => fail(new Error(`a worker thread ended with code ${code}`)))
+    return thread
+  })
+
+  const fail = (error: Error): void => {
+    failure ??= error
+    for (const job of waiting.splice(0)) job.reject(failure)
+    for (const { jobs } of threads) {
+      for (const job of jobs.values()) job.reject(failure)
+      jobs.clear()
+    }
+  }
+
+  const dispatch = (): void => {
+    while (waiting.length > 0) {
+      const thread = threads.reduce((least, other) => (other.jobs.size < least.jobs.size ? other : least))
+      if (thread.jobs.size >= tasksPerWorker) return
+      const job = waiting.shift()
+      if (job === undefined) return
+      thread.jobs.set(job.id, job)
+      thread.worker.postMessage({ id: job.id, name: job.name, args: job.args })
+    }
+  }
+
+  return {
+    size,
+    run: (name, args) =>
+      new Promise((resolve, reject) => {
+        if (failure !== undefined) {
+          reject(failure)
+          return
+        }
+        waiting.push({ id: nextId++, name, args, resolve: resolve as (value: unknown) => void, reject })
+        dispatch()
+      }),
+    async close() {
+      fail(new Error('the worker pool is closed'))
+      await Promise.all(threads.map(({ worker }) => worker.terminate()))
+    }
+  }
+}

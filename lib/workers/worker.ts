@@ -1,0 +1,19 @@
+import { parentPort } from 'node:worker_threads'
+import { flattenError, type Request } from './messages.js'
+import { tasks } from './tasks.js'
+
+/** A worker thread: runs the tasks it is sent, one after another. */
+let last: Promise<void> = Promise.resolve()
+
+parentPort?.on('message', ({ id, name, args }: Request) => {
+  last = last.then(() => run(id, name, args))
+})
+
+async function run(id: number, name: string, args: unknown): Promise<void> {
+  try {
+    const task = tasks[name as keyof typeof tasks] as (args: unknown) => Promise<unknown>
+    parentPort?.postMessage({ id, result: await task(args) })
+  } catch (error) {
+    parentPort?.postMessage({ id, error: flattenError(error) })
+  }
+}

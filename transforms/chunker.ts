@@ -1,0 +1,105 @@
+import type { Duplex } from 'node:stream'
+import { createFastCdc } from '../lib/chunking/fastcdc.js'
+import { createFixed } from '../lib/chunking/fixed.js'
+import { LimitError } from '../lib/errors.js'
+import type { ChunkerName } from '../lib/format/header.js'
+import { formatLimits, memoryLimits } from '../lib/limits.js'
+import { checkChunkSizes } from '../lib/profiles.js'
+import type { ChunkBatch, StreamStart } from '../lib/records.js'
+import { createSlabPool, type Slab, type SlabPool } from '../lib/workers/slabs.js'
+import { stage } from './stage.js'
+
+export interface ChunkerOptions {
+  /** `fixed`: chunks of `avg` bytes. `fastcdc`: boundaries from content. Default `fixed`. */
+  readonly chunker?: ChunkerName
+  /** Bytes, 512 ≤ min ≤ avg ≤ max ≤ 4 MiB. Default avg 64 KiB, min a quarter, max twice of it. */
+  readonly min?: number
+  readonly avg?: number
+  readonly max?: number
+  /** Number of the stream that the bytes belong to until a StreamStart says otherwise. Default 0. */
+  readonly stream?: number
+  readonly slabs?: SlabPool
+}
+
+/**
+ * Bytes → ChunkBatch. Takes any Uint8Arrays, however cut, and StreamStart records; gives the chunks of
+ * about 1 MiB at a time, in order. The chunks depend on the bytes alone, not on how they arrive.
+ *
+ * Holds one batch: 1 MiB, or twice the largest chunk where that is more.
+ */
+export function chunker(options: ChunkerOptions = {}): Duplex {
+  const {
+    chunker: name = 'fixed',
+    avg = 64 * 1024,
+    min = avg / 4,
+    max = avg * 2,
+    slabs = createSlabPool()
+  } = options
+  checkChunkSizes(name === 'fixed' ? { min: avg, avg, max: avg } : { min, avg, max })
+  const findBoundary = name === 'fixed' ? createFixed(avg) : createFastCdc({ min, avg, max })
+  const capacity =
+    name === 'fixed'
+      ? Math.max(1, Math.floor(memoryLimits.batchSize / avg)) * avg
+      : Math.max(memoryLimits.batchSize, 2 * max)
+
+  let stream = options.stream ?? 0
+  let streamOffset = 0
+  let slab: Slab | undefined
+  let filled = 0
+
+  /** The chunks that are certain, as a batch; the unfinished one moves to the next slab. */
+  function* cut(isLast: boolean): Generator<ChunkBatch> {
+    if (slab === undefined || filled === 0) return
+    const { bytes, release } = slab
+    const sizes: number[] = []
+    let start = 0
+    for (
+      let end = findBoundary(bytes, 0, filled, isLast);
+      end !== -1;
+      end = findBoundary(bytes, start, filled, isLast)
+    ) {
+      sizes.push(end - start)
+      start = end
+    }
+    const rest = filled - start
+    slab = undefined
+    filled = 0
+    if (rest > 0) append(bytes.subarray(start, start + rest))
+    const batchOffset = streamOffset
+    streamOffset += start
+    yield {
+      kind: 'chunks',
+      stream,
+      streamOffset: batchOffset,
+      bytes: bytes.subarray(0, start),
+      sizes: Uint32Array.from(sizes),
+      release
+    }
+  }
+
+  /** Copies as much as fits and says how much that was. */
+  function append(bytes: Uint8Array): number {
+    slab ??= slabs.acquire(capacity)
+    const piece = bytes.subarray(0, capacity - filled)
+    slab.bytes.set(piece, filled)
+    filled += piece.length
+    return piece.length
+  }
+
+  function* take(record: Uint8Array | StreamStart): Generator<ChunkBatch> {
+    if (!(record instanceof Uint8Array)) {
+      yield* cut(true)
+      stream = record.stream
+      streamOffset = 0
+      return
+    }
+    for (let offset = 0; offset < record.length;) {
+      offset += append(record.subarray(offset))
+      if (filled === capacity) yield* cut(false)
+    }
+    if (streamOffset + filled > formatLimits.streamSizeMax)
+      throw new LimitError('the source is larger than 2^53 bytes')
+  }
+
+  return stage({ take, end: () => cut(true) })
+}

@@ -1,0 +1,88 @@
+import type { Duplex } from 'node:stream'
+import { blockPrefixSize, frameHeaderSize, type CodecName } from '../lib/format/frame.js'
+import { memoryLimits } from '../lib/limits.js'
+import type { BlockBatch, FilteredBatch, StoredChunk, UniqueChunk } from '../lib/records.js'
+import { inlinePool, type WorkerPool } from '../lib/workers/pool.js'
+import { createSlabPool, type SlabPool } from '../lib/workers/slabs.js'
+import { orderedStage } from './stage.js'
+
+export interface CompressorOptions {
+  /** `raw` stores everything as it is. Default `lz4`. */
+  readonly codec?: CodecName
+  /** Zstd's level, 1 to 22; default 3. LZ4 has none. */
+  readonly level?: number
+  readonly pool?: WorkerPool
+  readonly slabs?: SlabPool
+}
+
+const frameOverhead = frameHeaderSize + blockPrefixSize
+
+/**
+ * FilteredBatch → BlockBatch. Turns each unique chunk into a block frame, compressed, or raw where that
+ * is not smaller; holes and repeats pass. Batches are compressed in parallel and leave in order. The plain
+ * bytes are released here: nobody needs them further on.
+ *
+ * Holds the batches in work (threads + 2), plain and compressed.
+ */
+export function compressor({
+  codec = 'lz4',
+  level = 3,
+  pool = inlinePool,
+  slabs = createSlabPool()
+}: CompressorOptions = {}): Duplex {
+  const compress = async (batch: FilteredBatch): Promise<BlockBatch> => {
+    const { stream, streamOffset } = batch
+    const unique = batch.chunks.filter((chunk): chunk is UniqueChunk => chunk.kind === 'unique')
+    if (unique.length === 0) {
+      batch.release?.()
+      return {
+        kind: 'blocks',
+        stream,
+        streamOffset,
+        frames: new Uint8Array(0),
+        chunks: batch.chunks as StoredChunk[]
+      }
+    }
+    const slab = slabs.acquire(unique.reduce((sum, chunk) => sum + chunk.rawSize + frameOverhead, 0))
+    const storedSizes = await pool.run('compressChunks', {
+      bytes: batch.bytes,
+      chunks: unique.map(({ start, rawSize }) => [start, rawSize, streamOffset + start] as const),
+      stream,
+      codec,
+      level,
+      frames: slab.bytes
+    })
+    batch.release?.()
+    return {
+      kind: 'blocks',
+      stream,
+      streamOffset,
+      frames: slab.bytes,
+      chunks: placeBlocks(batch, storedSizes),
+      release: slab.release
+    }
+  }
+  return orderedStage({
+    work: compress,
+    give: (batch) => batch,
+    window: memoryLimits.batchesInWork(pool.size)
+  })
+}
+
+/** The batch's chunks, the unique ones with their frames' places. */
+function placeBlocks(batch: FilteredBatch, storedSizes: readonly number[]): StoredChunk[] {
+  let start = 0
+  let index = 0
+  return batch.chunks.map((chunk) => {
+    if (chunk.kind !== 'unique') return chunk
+    const storedSize = storedSizes[index++] ?? 0
+    start += storedSize
+    return {
+      kind: 'block',
+      rawSize: chunk.rawSize,
+      digest: chunk.digest,
+      start: start - storedSize,
+      storedSize
+    }
+  })
+}

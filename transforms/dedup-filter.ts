@@ -1,0 +1,70 @@
+import type { Duplex } from 'node:stream'
+import { createDigestTable } from '../lib/dedup/digest-table.js'
+import { memoryLimits } from '../lib/limits.js'
+import type { ChunkBatch, FilteredBatch, FilteredChunk } from '../lib/records.js'
+import { inlinePool, type WorkerPool } from '../lib/workers/pool.js'
+import { digestSize } from '../lib/workers/tasks.js'
+import { orderedStage } from './stage.js'
+
+export interface DedupFilterOptions {
+  /** Unique chunks remembered, 1 to 2^32 − 2; from `dedupCapacity()`. Default 512 MiB's worth. */
+  readonly capacity?: number
+  /** Runs the digests; default on this thread. */
+  readonly pool?: WorkerPool
+}
+
+/** Unique chunks that a dedup table of `memory` bytes remembers, handles included. */
+export function dedupCapacity(memory: number = memoryLimits.dedupMemoryDefault): number {
+  return Math.max(1, Math.min(Math.floor(memory / memoryLimits.dedupEntrySizeMax), 2 ** 32 - 2))
+}
+
+/**
+ * ChunkBatch → FilteredBatch. Marks chunks of zeros as holes and chunks seen before as repeats, over all
+ * streams. Digests run in parallel; the table is asked in order, so what repeats never depends on timing.
+ *
+ * Holds the batches in work (threads + 2) and the table, at most 38 bytes a remembered chunk.
+ */
+export function dedupFilter({
+  capacity = dedupCapacity(),
+  pool = inlinePool
+}: DedupFilterOptions = {}): Duplex {
+  const table = createDigestTable(capacity)
+
+  const digest = async (
+    batch: ChunkBatch
+  ): Promise<{ batch: ChunkBatch; digests: Uint8Array; isHole: boolean[] }> => {
+    const { bytes, sizes } = batch
+    return { batch, ...(await pool.run('digestChunks', { bytes, sizes })) }
+  }
+
+  const filter = ({ batch, digests, isHole }: Awaited<ReturnType<typeof digest>>): FilteredBatch => {
+    const words = new Uint32Array(digests.buffer, digests.byteOffset, digests.length / 4)
+    const chunks: FilteredChunk[] = []
+    let start = 0
+    batch.sizes.forEach((rawSize, i) => {
+      const digest = digests.subarray(i * digestSize, (i + 1) * digestSize)
+      if (isHole[i] === true) {
+        chunks.push({ kind: 'hole', rawSize })
+      } else {
+        const ordinal = table.findOrAdd(words.subarray(i * 8, i * 8 + 8))
+        chunks.push(
+          ordinal === -1
+            ? { kind: 'unique', start, rawSize, digest }
+            : { kind: 'repeat', ordinal, rawSize, digest }
+        )
+      }
+      start += rawSize
+    })
+    const { stream, streamOffset, bytes, release } = batch
+    return {
+      kind: 'filtered',
+      stream,
+      streamOffset,
+      bytes,
+      chunks,
+      ...(release === undefined ? {} : { release })
+    }
+  }
+
+  return orderedStage({ work: digest, give: filter, window: memoryLimits.batchesInWork(pool.size) })
+}

@@ -1,0 +1,148 @@
+import type { Duplex } from 'node:stream'
+import { createHandleTable } from '../lib/dedup/handle-table.js'
+import { encodeHoleFrame, encodeRepeatFrame } from '../lib/format/frame.js'
+import type { Header } from '../lib/format/header.js'
+import { createIndexWriter, type SnapshotTotals } from '../lib/format/index-writer.js'
+import { formatLimits } from '../lib/limits.js'
+import type { BlockBatch, FrameBatch, RepeatedChunk, SnapshotRecord, StoredBlock } from '../lib/records.js'
+import { dedupCapacity } from './dedup-filter.js'
+import { stage } from './stage.js'
+
+export interface IndexerOptions {
+  readonly header: Header
+  /** Key slots, written behind the header; empty unless the header says encrypted. */
+  readonly keySlots?: Uint8Array
+  /** Unique chunks that a repeat can reach back to: the dedup filter's capacity. */
+  readonly capacity?: number
+  /** Bytes that sealing adds to each frame; 0 when nothing is sealed. */
+  readonly sealOverhead?: number
+}
+
+/**
+ * BlockBatch → SnapshotRecord: the header, the frames with index pages among them as they fill, and at
+ * the end the root and the footer. Merges adjacent holes and adjacent repeats. Emits `progress` with the
+ * totals so far after each batch, and `summary` with the final ones.
+ *
+ * Holds one index page, 57 bytes a finished page, and 10 bytes for each unique chunk a repeat can reach.
+ */
+export function indexer({
+  header,
+  keySlots,
+  capacity = dedupCapacity(),
+  sealOverhead = 0
+}: IndexerOptions): Duplex {
+  const index = createIndexWriter({ header, sealOverhead, ...(keySlots === undefined ? {} : { keySlots }) })
+  const handles = createHandleTable(capacity)
+  let stream = 0
+  let holeSize = 0
+  let repeats: RepeatedChunk[] = []
+  let repeatsSize = 0
+
+  /** Frames of one batch, the block frames of its slab in as few pieces as possible. */
+  let pieces: Uint8Array[] = []
+
+  const endHole = (): void => {
+    if (holeSize === 0) return
+    pieces.push(encodeHoleFrame(stream, holeSize))
+    index.place(pieces.at(-1)?.length ?? 0)
+    index.addHole(stream, holeSize)
+    holeSize = 0
+  }
+
+  const endRepeats = (): void => {
+    if (repeats.length === 0) return
+    const found = repeats.map((repeat) => handles.get(repeat.ordinal))
+    const frame = encodeRepeatFrame(
+      stream,
+      repeatsSize,
+      found.map(({ offset }) => offset)
+    )
+    index.place(frame.length)
+    pieces.push(frame)
+    repeats.forEach(({ rawSize, digest }, i) => {
+      const handle = found[i]
+      if (handle !== undefined) index.addRepeat(stream, { rawSize, digest, handle })
+    })
+    repeats = []
+    repeatsSize = 0
+  }
+
+  const addRepeat = (repeat: RepeatedChunk): void => {
+    repeats.push(repeat)
+    repeatsSize += repeat.rawSize
+    const isFull = repeats.length === Math.min(formatLimits.repeatCountMax, index.roomInPage())
+    if (isFull || repeatsSize > 2 ** 32 - 1 - formatLimits.chunkSizeMax) endRepeats()
+  }
+
+  const addBlock = (block: StoredBlock, frames: Uint8Array): void => {
+    const handle = index.place(block.storedSize)
+    handles.add(handle)
+    index.addBlock(stream, { rawSize: block.rawSize, digest: block.digest, handle })
+    const last = pieces.at(-1)
+    const isAdjacent =
+      last?.buffer === frames.buffer && last.byteOffset + last.length === frames.byteOffset + block.start
+    const start = isAdjacent ? last.byteOffset - frames.byteOffset : block.start
+    if (isAdjacent) pieces.pop()
+    pieces.push(frames.subarray(start, block.start + block.storedSize))
+  }
+
+  const endRuns = (): void => {
+    endHole()
+    endRepeats()
+  }
+
+  const endPage = async (): Promise<void> => {
+    const page = await index.endPage()
+    if (page !== undefined) pieces.push(page)
+  }
+
+  /** What was gathered, as one record; nothing when nothing was. */
+  function* gathered(offset: number, release?: () => void): Generator<FrameBatch> {
+    const frames = pieces
+    pieces = []
+    if (frames.length > 0)
+      yield { kind: 'frames', offset, frames, ...(release === undefined ? {} : { release }) }
+    else release?.()
+  }
+
+  let isHeaderOut = false
+  function* headerOnce(): Generator<SnapshotRecord> {
+    if (!isHeaderOut) yield { kind: 'header', bytes: index.header }
+    isHeaderOut = true
+  }
+
+  async function* take(batch: BlockBatch): AsyncGenerator<SnapshotRecord> {
+    yield* headerOnce()
+    const offset = index.offset
+    if (batch.stream !== stream) {
+      endRuns()
+      await endPage()
+      stream = batch.stream
+    }
+    for (const chunk of batch.chunks) {
+      if (chunk.kind !== 'hole') endHole()
+      if (chunk.kind !== 'repeat') endRepeats()
+      if (index.roomInPage() === 0) await endPage()
+      if (chunk.kind === 'hole') holeSize += chunk.rawSize
+      else if (chunk.kind === 'repeat') addRepeat(chunk)
+      else addBlock(chunk, batch.frames)
+    }
+    yield* gathered(offset, batch.release)
+    output.emit('progress', index.totals())
+  }
+
+  async function* end(): AsyncGenerator<SnapshotRecord> {
+    yield* headerOnce()
+    const offset = index.offset
+    endRuns()
+    await endPage()
+    const root = await index.endRoot()
+    pieces.push(root.frame)
+    yield* gathered(offset)
+    yield { kind: 'footer', offset: root.footerOffset, bytes: root.footer }
+    output.emit('summary', index.totals() satisfies SnapshotTotals)
+  }
+
+  const output = stage({ take, end })
+  return output
+}

@@ -1,0 +1,47 @@
+import { Readable } from 'node:stream'
+import { SourceError } from '../lib/errors.js'
+import { memoryLimits } from '../lib/limits.js'
+import type { Source } from '../lib/source/source.js'
+
+export interface ReaderOptions {
+  /** Bytes the source must give; fewer or more is an error. */
+  readonly expectSize?: number
+}
+
+/**
+ * Source → bytes, in pieces of up to 1 MiB. Closes the source whatever happens.
+ *
+ * Holds two pieces and one read ahead.
+ */
+export function reader(source: Source, options: ReaderOptions = {}): Readable {
+  return Readable.from(readSource(source, options), {
+    objectMode: false,
+    highWaterMark: memoryLimits.readSize
+  })
+}
+
+/** What `reader` does, as a generator; with `reuse` a piece is valid only until the next is asked for. */
+export async function* readSource(
+  source: Source,
+  { expectSize, reuse = false }: ReaderOptions & { reuse?: boolean } = {}
+): AsyncGenerator<Uint8Array, void> {
+  try {
+    let total = 0
+    for await (const piece of source.read({ reuse })) {
+      total += piece.length
+      if (expectSize !== undefined && total > expectSize) throw wrongSize(source.name, expectSize, total)
+      if (piece.length > 0) yield piece
+    }
+    if (expectSize !== undefined && total !== expectSize) throw wrongSize(source.name, expectSize, total)
+  } finally {
+    await source.close()
+  }
+}
+
+function wrongSize(name: string, expected: number, found: number): SourceError {
+  const how =
+    found < expected
+      ? `ended after ${found} of ${expected} bytes`
+      : `gave more than the ${expected} bytes expected`
+  return new SourceError('SOURCE_SHORT', `${name} ${how}`, { where: name, expected, found })
+}

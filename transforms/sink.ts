@@ -1,0 +1,34 @@
+import { Writable } from 'node:stream'
+import { piecesOf, type SnapshotRecord } from '../lib/records.js'
+import type { Target } from '../lib/target/target.js'
+
+/**
+ * SnapshotRecord (or plain bytes) → target. Commits the target when the input ends and discards it when
+ * the pipeline fails, so that a failed build leaves nothing that looks finished. Releases what it has written.
+ *
+ * Holds two records.
+ */
+export function sink(target: Target): Writable {
+  let lastWrite: Promise<void> = Promise.resolve()
+  const write = async (record: SnapshotRecord | Uint8Array): Promise<void> => {
+    const pieces = record instanceof Uint8Array ? [record] : piecesOf(record)
+    await target.write(pieces)
+    if (!(record instanceof Uint8Array) && record.kind === 'frames') record.release?.()
+  }
+  return new Writable({
+    objectMode: true,
+    highWaterMark: 1,
+    write(record: SnapshotRecord | Uint8Array, _encoding, done) {
+      lastWrite = write(record)
+      lastWrite.then(() => done(), done)
+    },
+    final(done) {
+      target.commit().then(() => done(), done)
+    },
+    destroy(error, done) {
+      // A file must not be closed under a write; a pipe's write may never end, and its descriptor is not ours to close.
+      const idle = target.isBlocking === true ? Promise.resolve() : lastWrite.catch(() => undefined)
+      idle.then(() => target.discard()).then(() => done(error), done)
+    }
+  })
+}
