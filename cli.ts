@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs'
 import { constants } from 'node:os'
 import { helpOf, parseArguments } from './lib/commands/command.js'
 import { commands } from './lib/commands/index.js'
-import { errnoOf, HexzError, UsageError, type ErrorDetails } from './lib/errors.js'
+import { errnoOf, isHexzError, UsageError } from './lib/errors.js'
 
 const overview = `hexz: disk images to compressed, deduplicated snapshots that can be read at any offset
 
@@ -70,7 +70,7 @@ function fail(error: unknown, argv: readonly string[]): void {
     process.kill(process.pid, received)
     return
   }
-  if (!(error instanceof HexzError)) {
+  if (!isHexzError(error)) {
     const what = error instanceof Error ? error.message : String(error)
     process.stderr.write(
       `hexz: internal error: ${what.replaceAll('\n', ' ')}; this is a bug of hexz, please report it\n`
@@ -83,7 +83,7 @@ function fail(error: unknown, argv: readonly string[]): void {
     process.exitCode = closedPipeExit
     return
   }
-  const { offset, expected, found }: ErrorDetails = error.details
+  const { offset, expected, found } = error.details
   const line = argv.includes('--json')
     ? JSON.stringify({
         event: 'error',

@@ -89,6 +89,11 @@ export class LimitError extends HexzError<'LIMIT'> {
   }
 }
 
+/** Whether it is one of ours; `instanceof` alone loses the type of the code. */
+export function isHexzError(error: unknown): error is HexzError {
+  return error instanceof HexzError
+}
+
 /** The errno name of a Node system error, or `undefined`. */
 export function errnoOf(error: unknown): string | undefined {
   return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined

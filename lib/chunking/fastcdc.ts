@@ -39,21 +39,20 @@ export function createFastCdc({ min, avg, max }: FastCdcOptions): BoundaryFinder
   }
 }
 
-/** The first cut behind a byte from `from` up to `to`, or −1. At least 32 bytes lie before `from`. */
+/**
+ * The first cut behind a byte from `from` up to `to`, or −1. At least 32 bytes lie before `from`.
+ *
+ * One loop with everything in locals: through a helper or the import it runs at a quarter of the speed.
+ */
 function findCut(bytes: Uint8Array, from: number, to: number, mask: number): number {
+  const table = gear
   let hash = 0
-  for (let i = from - windowSize; i < from; i++) hash = ((hash << 1) + gearOf(bytes, i)) | 0
-  for (let i = from; i < to; i++) {
-    hash = ((hash << 1) + gearOf(bytes, i)) | 0
-    if ((hash & mask) === 0) return i + 1
+  for (let i = from - windowSize; i < to; i++) {
+    // eslint-disable-next-line @typescript-eslint/no-non-null-assertion -- a byte's value, and an index below the length
+    hash = ((hash << 1) + table[bytes[i]!]!) | 0
+    if ((hash & mask) === 0 && i >= from) return i + 1
   }
   return -1
-}
-
-/** In range: a byte's value, and an index below the length. A fallback would cost a fifth of the speed. */
-function gearOf(bytes: Uint8Array, index: number): number {
-  // eslint-disable-next-line @typescript-eslint/no-non-null-assertion -- both indices are in range, as said above
-  return gear[bytes[index]!]!
 }
 
 function topBits(count: number): number {

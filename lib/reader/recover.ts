@@ -1,7 +1,7 @@
 import { blake3 } from '@napi-rs/blake-hash'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { createBlockDecoder, decodeIndexBytes } from '../compression/codecs.js'
-import { CorruptError, HexzError, UnsupportedError } from '../errors.js'
+import { CorruptError, isHexzError, UnsupportedError } from '../errors.js'
 import { footerSize } from '../format/footer.js'
 import {
   decodeFrameHeader,
@@ -292,7 +292,7 @@ async function framesStart(source: ByteSource): Promise<number> {
   try {
     return (await readHeader(source)).framesOffset
   } catch (error) {
-    if (!(error instanceof HexzError) || error.code === 'NOT_A_SNAPSHOT' || error instanceof UnsupportedError)
+    if (!isHexzError(error) || error.code === 'NOT_A_SNAPSHOT' || error instanceof UnsupportedError)
       throw error
     return 0
   }

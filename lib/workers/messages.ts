@@ -1,5 +1,5 @@
 import * as errors from '../errors.js'
-import { HexzError, exitCodes, type ErrorCode, type ErrorDetails } from '../errors.js'
+import { HexzError, exitCodes, isHexzError, type ErrorCode, type ErrorDetails } from '../errors.js'
 
 /** What a worker thread gets and gives. Errors cross as plain data, since a class does not survive the copy. */
 export interface Request {
@@ -22,7 +22,7 @@ export type Reply =
 export function flattenError(error: unknown): PlainError {
   if (!(error instanceof Error)) return { className: 'Error', message: String(error) }
   const plain: PlainError = { className: error.constructor.name, message: error.message, stack: error.stack }
-  if (!(error instanceof HexzError)) return plain
+  if (!isHexzError(error)) return plain
   return { ...plain, code: error.code, details: { ...error.details, cause: undefined } }
 }
 
