@@ -1,8 +1,9 @@
 import { fstatSync } from 'node:fs'
-import { createReadStream } from 'node:fs'
+import { isatty } from 'node:tty'
 import { UsageError } from '../errors.js'
 import { memoryLimits } from '../limits.js'
-import { iterableSource, openSource, type Source } from '../source/source.js'
+import { pipeSource } from '../source/pipe-source.js'
+import { openDescriptorSource, openSource, type Source } from '../source/source.js'
 import type { Arguments } from './command.js'
 
 /** Multipliers as dd and coreutils have them: K and KiB are 1024, KB is 1000. */
@@ -78,14 +79,9 @@ export function takePlaces(args: Arguments, flags: readonly (string | undefined)
 /** Opens a path, or standard input for `-`. */
 export async function openInput(path: string): Promise<Source> {
   if (path !== '-') return openSource(path)
-  if (process.stdin.isTTY)
-    throw new UsageError('standard input is a terminal; pipe something into hexz or name a file')
-  // A redirected file is read in large pieces; Node would take 64 KiB at a time.
-  if (fstatSync(0).isFile()) {
-    return iterableSource(
-      createReadStream('', { fd: 0, autoClose: false, highWaterMark: memoryLimits.readSize }),
-      'standard input'
-    )
-  }
-  return iterableSource(process.stdin, 'standard input')
+  if (isatty(0)) throw new UsageError('standard input is a terminal; pipe something into hexz or name a file')
+  const stats = fstatSync(0)
+  return stats.isFIFO() || stats.isSocket()
+    ? pipeSource(0, 'standard input')
+    : openDescriptorSource(0, 'standard input')
 }

@@ -1,6 +1,7 @@
-import { constants, type BigIntStats } from 'node:fs'
-import { open, readFile, type FileHandle } from 'node:fs/promises'
+import { constants, read, type BigIntStats } from 'node:fs'
+import { open, readFile } from 'node:fs/promises'
 import { basename } from 'node:path'
+import { promisify } from 'node:util'
 import { errnoOf, SourceError } from '../errors.js'
 import { memoryLimits } from '../limits.js'
 
@@ -55,9 +56,25 @@ export function iterableSource(bytes: AsyncIterable<Uint8Array | string>, name: 
   return { name, size: undefined, read, close: () => Promise.resolve() }
 }
 
+/** A descriptor that is open already and never blocks for long, such as a file on standard input; from where it stands. */
+export function openDescriptorSource(fd: number, name: string): Source {
+  const handle: ReadHandle = {
+    read: (buffer) => promisify(read)(fd, buffer, 0, buffer.length, null),
+    close: () => Promise.resolve()
+  }
+  return handleSource(handle, name, undefined, undefined)
+}
+
+/** What is used of a FileHandle. */
+interface ReadHandle {
+  read(buffer: Buffer, offset: number, length: number, position: null): Promise<{ bytesRead: number }>
+  stat?(options: { bigint: true }): Promise<BigIntStats>
+  close(): Promise<void>
+}
+
 /** @param before of a regular file, which must still be the same when it has been read */
 function handleSource(
-  handle: FileHandle,
+  handle: ReadHandle,
   name: string,
   before: BigIntStats | undefined,
   size: number | undefined
@@ -67,7 +84,7 @@ function handleSource(
     const { bytesRead } = await handle.read(buffer, 0, buffer.length, null)
     return buffer.subarray(0, bytesRead)
   }
-  async function* read({ reuse }: { readonly reuse: boolean }): AsyncGenerator<Uint8Array, void> {
+  async function* readPieces({ reuse }: { readonly reuse: boolean }): AsyncGenerator<Uint8Array, void> {
     const makeBuffer = (): Buffer => Buffer.allocUnsafeSlow(memoryLimits.readSize)
     const buffers = [makeBuffer(), makeBuffer()] as const
     let total = 0
@@ -85,13 +102,14 @@ function handleSource(
       ahead.catch(() => undefined) // met when its turn comes, or nobody asks any more
       yield piece
     }
-    if (before !== undefined) checkUnchanged(await handle.stat({ bigint: true }), before, total, name)
+    const after = await handle.stat?.({ bigint: true })
+    if (before !== undefined && after !== undefined) checkUnchanged(after, before, total, name)
   }
   async function close(): Promise<void> {
     await ahead?.catch(() => undefined)
     await handle.close()
   }
-  return { name, size, read, close }
+  return { name, size, read: readPieces, close }
 }
 
 function checkUnchanged(after: BigIntStats, before: BigIntStats, total: number, name: string): void {
