@@ -41,7 +41,7 @@ export async function verifySnapshot(
   const { root, framesOffset, footer } = structure
   const pool = quick ? undefined : createWorkerPool(concurrency)
   const slabs = createSlabPool()
-  const known = createKnownBlocks()
+  const known = createKnownBlocks(source, framesOffset)
   let chunkCount = 0
   try {
     let offset = framesOffset
@@ -65,7 +65,7 @@ export async function verifySnapshot(
         ))
           signal?.throwIfAborted()
         layout.end()
-        await checkRepeats(page, known, source)
+        await checkRepeats(page, known)
       }
       offset = ref.handle.offset + ref.handle.size
       onProgress?.(offset)
@@ -167,10 +167,10 @@ function isOf(
 }
 
 /** A repeat must name a block that holds the chunk its digest says. */
-async function checkRepeats(page: IndexPage, known: KnownBlocks, source: ByteSource): Promise<void> {
+async function checkRepeats(page: IndexPage, known: KnownBlocks): Promise<void> {
   for (const entry of page.entries) {
     if (entry.kind === 'block') known.add(entry)
-    else if (entry.kind === 'repeat') await known.check(entry, source)
+    else if (entry.kind === 'repeat') await known.check(entry)
   }
 }
 
