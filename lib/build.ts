@@ -11,6 +11,9 @@ import {
   sink
 } from '../transforms/index.js'
 import type { SnapshotTotals } from './format/index-writer.js'
+import { lock, type Locks } from './crypto/slots.js'
+import { wipe } from './crypto/sealing.js'
+import { sealOverhead } from './format/frame.js'
 import { makeHeader, resolveSettings, type SettingsOptions } from './profiles.js'
 import type { StreamStart } from './records.js'
 import type { Source } from './source/source.js'
@@ -31,6 +34,8 @@ export interface PipelineOptions extends SettingsOptions {
   readonly concurrency?: number
   /** Bytes of the dedup table, handles included; default 512 MiB. */
   readonly dedupMemory?: number
+  /** Encrypt, and give each of these keys a slot. */
+  readonly locks?: Locks | undefined
   readonly signal?: AbortSignal
   /** Called with the totals so far, about once a MiB. */
   readonly onProgress?: (totals: SnapshotTotals) => void
@@ -48,16 +53,19 @@ export async function buildStreams(
   options: PipelineOptions = {}
 ): Promise<SnapshotTotals> {
   const settings = resolveSettings(options)
-  const header = makeHeader(
-    settings,
-    streams.map((stream) => stream.name)
-  )
+  const names = streams.map((stream) => stream.name)
+  const header = makeHeader(settings, names, options.locks !== undefined)
   const { chunker: name, codec, level, chunkSizeMin: min, chunkSizeAvg: avg, chunkSizeMax: max } = settings
   const capacity = dedupCapacity(options.dedupMemory)
   const pool = createWorkerPool(options.concurrency)
   const slabs = createSlabPool()
 
-  const index = indexer({ header, capacity })
+  const locked = options.locks === undefined ? undefined : await lock(header, options.locks)
+  const index = indexer({
+    header,
+    capacity,
+    ...(locked === undefined ? {} : { keySlots: locked.keySlots, sealOverhead })
+  })
   const summary = new Promise<SnapshotTotals>((resolve) => index.once('summary', resolve))
   if (options.onProgress !== undefined) index.on('progress', options.onProgress)
   try {
@@ -68,13 +76,14 @@ export async function buildStreams(
       dictionarySampler(),
       compressor({ codec, level, pool, slabs }),
       index,
-      encryptor(),
+      encryptor({ sealing: locked?.sealing, pool, slabs }),
       sink(target),
       options.signal === undefined ? {} : { signal: options.signal }
     )
     return await summary
   } finally {
     await pool.close()
+    wipe(locked?.sealing.dataKey)
     await target.discard()
     for (const { source } of streams) await source.close().catch(() => undefined) // closed already where it was read
   }

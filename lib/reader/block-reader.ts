@@ -2,6 +2,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import { createBlockDecoder } from '../compression/codecs.js'
 import { CorruptError } from '../errors.js'
 import { decodeFrameHeader, frameHeaderSize } from '../format/frame.js'
+import { openFrame, type Sealing } from '../crypto/sealing.js'
 import type { ByteSource } from './byte-source.js'
 import { checkBlockFrame } from './check-block.js'
 
@@ -25,7 +26,11 @@ export interface BlockReader {
 }
 
 /** @param start where the frames start; no block lies before it */
-export function createBlockReader(source: ByteSource, start: number): BlockReader {
+export function createBlockReader(
+  source: ByteSource,
+  start: number,
+  sealing: Sealing | undefined
+): BlockReader {
   const decodeBlock = createBlockDecoder()
   const checkPlace = (offset: number, size: number): void => {
     if (offset >= start && offset + size <= source.size) return
@@ -35,20 +40,30 @@ export function createBlockReader(source: ByteSource, start: number): BlockReade
       offset
     })
   }
+  /** The frame itself, from its sealed form where there is one. */
+  const open = (stored: Uint8Array, offset: number): Uint8Array =>
+    sealing === undefined ? stored : openFrame(sealing, stored, source.name, offset)
+
   const reader: BlockReader = {
     async read(chunk) {
       checkPlace(chunk.blockOffset, chunk.storedSize)
-      return reader.decode(await source.read(chunk.blockOffset, chunk.storedSize), chunk)
+      return reader.decode(
+        open(await source.read(chunk.blockOffset, chunk.storedSize), chunk.blockOffset),
+        chunk
+      )
     },
     async readAt(blockOffset) {
       checkPlace(blockOffset, frameHeaderSize)
-      const header = decodeFrameHeader(
+      const outer = decodeFrameHeader(
         await source.read(blockOffset, frameHeaderSize),
         source.name,
         blockOffset
       )
-      const storedSize = frameHeaderSize + header.payloadSize
-      return reader.read({ blockOffset, storedSize, rawSize: header.rawSize, innerOffset: 0 })
+      const storedSize = frameHeaderSize + outer.payloadSize
+      checkPlace(blockOffset, storedSize)
+      const frame = open(await source.read(blockOffset, storedSize), blockOffset)
+      const { rawSize } = decodeFrameHeader(frame, source.name, blockOffset)
+      return reader.decode(frame, { blockOffset, storedSize, rawSize, innerOffset: 0 })
     },
     async decode(frame, { blockOffset, ...chunk }) {
       await nextTurn() // the bindings free their buffers then

@@ -1,6 +1,7 @@
 import { createRing } from '../dedup/ring.js'
 import type { ChunkEntry } from '../format/index-page.js'
 import { memoryLimits } from '../limits.js'
+import type { Structure } from './structure.js'
 import { createBlockReader } from './block-reader.js'
 import type { ByteSource } from './byte-source.js'
 
@@ -18,12 +19,12 @@ export interface KnownBlocks {
 /** Takes 44 bytes a block and keeps the newest; a repeat of one it has forgotten is decoded. */
 export function createKnownBlocks(
   source: ByteSource,
-  framesOffset: number,
+  { framesOffset, sealing }: Pick<Structure, 'framesOffset' | 'sealing'>,
   memory: number = memoryLimits.dedupMemoryDefault
 ): KnownBlocks {
   const capacity = Math.floor(memory / (4 * rowWords))
   const rows = createRing(capacity, rowWords)
-  const blocks = createBlockReader(source, framesOffset)
+  const blocks = createBlockReader(source, framesOffset, sealing)
   let addedCount = 0
 
   const offsetAt = (index: number): number =>

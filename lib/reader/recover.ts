@@ -1,8 +1,15 @@
 import { blake3 } from '@napi-rs/blake-hash'
 import { decodeIndexBytes } from '../compression/codecs.js'
-import { CorruptError, isHexzError, UnsupportedError } from '../errors.js'
+import { openFrame, type Sealing } from '../crypto/sealing.js'
+import { toCredentials, type Credentials } from '../crypto/slots.js'
+import { CorruptError, UnsupportedError } from '../errors.js'
 import { footerSize } from '../format/footer.js'
-import { decodeHolePayload, decodeRepeatPayload, frameHeaderSize } from '../format/frame.js'
+import {
+  decodeFrameHeader,
+  decodeHolePayload,
+  decodeRepeatPayload,
+  frameHeaderSize
+} from '../format/frame.js'
 import { decodeIndexPage, type Entry, type IndexPage } from '../format/index-page.js'
 import { decodeIndexRoot } from '../format/index-root.js'
 import { formatLimits } from '../limits.js'
@@ -12,14 +19,15 @@ import { blockStreamOffset } from './check-block.js'
 import { findFrames, type FoundFrame } from './damaged-frames.js'
 import { createPlacer } from './placer.js'
 import { createRangeSet, missingFrom, type Range } from './ranges.js'
-import { readHeader, readStructure } from './structure.js'
+import type { OpenOptions } from './open-snapshot.js'
+import { readHeader, readStructure, unlockHeader } from './structure.js'
 
 /** Where recovered bytes go. What is not given stays a hole. */
 export interface RecoverTarget {
   writeAt(offset: number, bytes: Uint8Array): Promise<void>
 }
 
-export interface RecoverOptions {
+export interface RecoverOptions extends Pick<OpenOptions, 'passphrase' | 'identity'> {
   /** Number of the stream to get back. Default 0. */
   readonly stream?: number
   readonly signal?: AbortSignal
@@ -51,11 +59,11 @@ export interface RecoverResult {
 export async function recoverStream(
   source: ByteSource,
   target: RecoverTarget,
-  { stream = 0, signal, onProgress }: RecoverOptions = {}
+  { stream = 0, signal, onProgress, ...credentials }: RecoverOptions = {}
 ): Promise<RecoverResult> {
-  const isWhole = await isStructureWhole(source)
-  const start = await framesStart(source)
-  const restorer = createRestorer(source, start, stream, target)
+  const { start, sealing } = await readStart(source, toCredentials(credentials))
+  const isWhole = (await attempt(() => readStructure(source, toCredentials(credentials)))) !== undefined
+  const restorer = createRestorer({ source, start, sealing }, stream, target)
   const damage: Range[] = []
   for await (const found of findFrames(source, start, isWhole ? source.size - footerSize : source.size)) {
     signal?.throwIfAborted()
@@ -87,9 +95,9 @@ interface Restorer {
 }
 
 /** Puts the intact frames of one stream back in their places. */
-function createRestorer(source: ByteSource, start: number, stream: number, target: RecoverTarget): Restorer {
+function createRestorer({ source, start, sealing }: Frames, stream: number, target: RecoverTarget): Restorer {
   const recovered = createRangeSet()
-  const blocks = createBlockReader(source, start)
+  const blocks = createBlockReader(source, start, sealing)
   const placer = createPlacer(formatLimits.pageEntryCountMax)
   let streamSize: number | undefined
   /** The stream is at least this long. */
@@ -170,7 +178,8 @@ function createRestorer(source: ByteSource, start: number, stream: number, targe
   }
 
   return {
-    async take(frame) {
+    async take(found) {
+      const frame = opened(found, sealing, source.name)
       const { header, bytes } = frame
       const payload = bytes.subarray(frameHeaderSize)
       const indexBytes = (): Promise<Uint8Array> => decodeIndexBytes(header.codec, payload, header.rawSize)
@@ -218,17 +227,28 @@ async function attempt<T>(work: () => Promise<T>): Promise<T | undefined> {
   }
 }
 
-async function isStructureWhole(source: ByteSource): Promise<boolean> {
-  return (await attempt(() => readStructure(source))) !== undefined
+/** The frame inside a sealed one. */
+function opened(found: FoundFrame, sealing: Sealing | undefined, where: string): FoundFrame {
+  if (sealing === undefined) return found
+  const bytes = openFrame(sealing, found.bytes, where, found.offset)
+  return { ...found, bytes, header: decodeFrameHeader(bytes, where, found.offset) }
 }
 
-/** Behind the header; when that is damaged, the whole file is searched. */
-async function framesStart(source: ByteSource): Promise<number> {
+interface Frames {
+  readonly source: ByteSource
+  /** No frame lies before it. */
+  readonly start: number
+  readonly sealing: Sealing | undefined
+}
+
+/** Behind the header; when that is damaged, the whole file is searched, for frames that are not sealed. */
+async function readStart(source: ByteSource, credentials: Credentials): Promise<Frames> {
   try {
-    return (await readHeader(source)).framesOffset
+    const header = await readHeader(source)
+    return { source, start: header.framesOffset, sealing: await unlockHeader(source, header, credentials) }
   } catch (error) {
-    if (!isHexzError(error) || error.code === 'NOT_A_SNAPSHOT' || error instanceof UnsupportedError)
-      throw error
-    return 0
+    const isLost = error instanceof CorruptError && error.code !== 'NOT_A_SNAPSHOT'
+    if (!isLost) throw error
+    return { source, start: 0, sealing: undefined }
   }
 }
