@@ -57,10 +57,10 @@ export async function buildStreams(
   const header = makeHeader(settings, names, options.locks !== undefined)
   const { chunker: name, codec, level, chunkSizeMin: min, chunkSizeAvg: avg, chunkSizeMax: max } = settings
   const capacity = dedupCapacity(options.dedupMemory)
+  const locked = options.locks === undefined ? undefined : await lock(header, options.locks)
   const pool = createWorkerPool(options.concurrency)
   const slabs = createSlabPool()
 
-  const locked = options.locks === undefined ? undefined : await lock(header, options.locks)
   const index = indexer({
     header,
     capacity,

@@ -5,6 +5,7 @@ import { memoryLimits } from '../limits.js'
 import { profileNames, profiles, resolveSettings, type Settings, type SettingsOptions } from '../profiles.js'
 import { openDescriptor, openTarget, type Target } from '../target/target.js'
 import { dedupCapacity } from '../../transforms/dedup-filter.js'
+import { lockFlags, readLocks } from './passphrase.js'
 import { isSet, type Arguments, type Command, type CommandContext, type Flags } from './command.js'
 import {
   concurrencyOption,
@@ -39,6 +40,7 @@ const commonFlags = {
   },
   cdc: { type: 'boolean', help: 'content-defined chunking: finds repeats that moved' },
   memory: { type: 'string', value: 'FILE', help: "also store this memory image, as stream 'memory'" },
+  ...lockFlags,
   force: { type: 'boolean', shortFlag: 'f', help: 'replace an existing target' },
   expectSize: { type: 'string', value: 'SIZE', help: 'fail unless the source has this many bytes' },
   json: { type: 'boolean', help: 'the final summary as JSON' },
@@ -145,6 +147,7 @@ async function run(args: Arguments, { signal }: CommandContext, knobs: SettingsO
   if (targetPath === '-' && process.stdout.isTTY)
     throw new UsageError('standard output is a terminal; name a target with -o, or pipe it somewhere')
 
+  const locks = await readLocks(args)
   const streams: StreamSource[] = [{ name: 'disk', source: await openInput(sourcePath), ...expectSize }]
   if (memoryPath !== undefined) streams.push({ name: 'memory', source: await openInput(memoryPath) })
   const sources = [sourcePath, memoryPath].filter((path) => path !== undefined && path !== '-') as string[]
@@ -152,7 +155,7 @@ async function run(args: Arguments, { signal }: CommandContext, knobs: SettingsO
     targetPath === '-'
       ? openDescriptor(1, 'standard output')
       : await openTarget(targetPath, { force: isSet(args, 'force'), sources })
-  await report(args, settings, streams, target, { ...options, mode })
+  await report(args, settings, streams, target, { ...options, locks, mode })
 }
 
 type RunOptions = PipelineOptions & { readonly mode: ReturnType<typeof parseProgressMode> }

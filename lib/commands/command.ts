@@ -5,6 +5,8 @@ import { UsageError } from '../errors.js'
 export interface Flag {
   readonly type: 'string' | 'boolean'
   readonly shortFlag?: string
+  /** May be given more than once. */
+  readonly isMultiple?: boolean
   /** Shown in the help; `VALUE` is what stands for the value. */
   readonly value?: string
   readonly help: string
@@ -15,7 +17,7 @@ export type Flags = Readonly<Record<string, Flag>>
 /** A parsed command line. Flags keep their text; `options.ts` makes numbers and sizes of it. */
 export interface Arguments {
   readonly input: readonly string[]
-  readonly flags: Readonly<Record<string, string | boolean | undefined>>
+  readonly flags: Readonly<Record<string, string | boolean | readonly string[] | undefined>>
 }
 
 /** Whether a boolean flag was given. */
@@ -70,9 +72,9 @@ export function parseArguments(command: Command, argv: readonly string[]): Argum
     autoVersion: false,
     inferType: false,
     flags: Object.fromEntries(
-      Object.entries(command.flags).map(([name, { type, shortFlag }]) => [
+      Object.entries(command.flags).map(([name, { type, shortFlag, isMultiple = false }]) => [
         name,
-        { type, ...(shortFlag === undefined ? {} : { shortFlag }) }
+        { type, isMultiple, ...(shortFlag === undefined ? {} : { shortFlag }) }
       ])
     )
   })
@@ -96,8 +98,8 @@ function checkFlags({ name, flags }: Command, argv: readonly string[]): void {
     )
     if (found === undefined)
       throw new UsageError(`${given} is not an option of hexz ${name}; see hexz ${name} --help`)
-    const [flag, { type }] = found
-    if (seen.has(flag)) throw new UsageError(`--${kebab(flag)} is given twice`)
+    const [flag, { type, isMultiple }] = found
+    if (seen.has(flag) && isMultiple !== true) throw new UsageError(`--${kebab(flag)} is given twice`)
     seen.add(flag)
     if (type === 'boolean') {
       if (inlineValue !== undefined) throw new UsageError(`--${kebab(flag)} takes no value`)

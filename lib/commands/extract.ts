@@ -5,6 +5,7 @@ import { defaultWorkerCount } from '../workers/pool.js'
 import { isSet, type Arguments, type Command } from './command.js'
 import { openSnapshotBytes } from './open-input.js'
 import { concurrencyOption, sizeOption, takePlaces, textFlag } from './options.js'
+import { credentialsFor, openFlags } from './passphrase.js'
 import { createProgress, formatSize, parseProgressMode, progressFlag, type Progress } from './progress.js'
 import { peakMemory } from './report.js'
 
@@ -25,6 +26,7 @@ export const extract: Command = {
     offset: { type: 'string', value: 'SIZE', help: 'first byte; default 0' },
     length: { type: 'string', value: 'SIZE', help: 'bytes; default up to the end' },
     force: { type: 'boolean', shortFlag: 'f', help: 'replace an existing target, or write to a device' },
+    ...openFlags,
     json: { type: 'boolean', help: 'the final summary as JSON' },
     progress: progressFlag,
     concurrency: { type: 'string', value: 'N', help: 'worker threads; default one a core' }
@@ -44,7 +46,8 @@ export const extract: Command = {
     if (targetPath === '-' && process.stdout.isTTY)
       throw new UsageError('standard output is a terminal; name a target with -o, or pipe it somewhere')
 
-    const snapshot = await openSnapshot(await openSnapshotBytes(sourcePath, targetPath), { concurrency })
+    const source = await openSnapshotBytes(sourcePath, targetPath)
+    const snapshot = await openSnapshot(source, { concurrency, ...(await credentialsFor(args, source)) })
     try {
       const { name, size } = chooseStream(snapshot, textFlag(args, 'stream'))
       if (offset > size)

@@ -46,6 +46,12 @@ export function textFlag({ flags }: Arguments, name: string): string | undefined
   return typeof value === 'string' ? value : undefined
 }
 
+/** The texts of a flag that may be given more than once. */
+export function textFlags({ flags }: Arguments, name: string): readonly string[] {
+  const value = flags[name]
+  return Array.isArray(value) ? (value as readonly string[]) : []
+}
+
 /** An option object with the key only when the flag was given: `exactOptionalPropertyTypes` tells the two apart. */
 export function sizeOption<Key extends string>(
   args: Arguments,

@@ -7,6 +7,7 @@ import type { ByteSource } from '../reader/byte-source.js'
 import { isSet, type Arguments, type Command } from './command.js'
 import { openSnapshotBytes } from './open-input.js'
 import { takePlaces, textFlag } from './options.js'
+import { credentialsFor, openFlags } from './passphrase.js'
 import { createProgress, formatSize, parseProgressMode, progressFlag } from './progress.js'
 
 /** What can be trusted of a snapshot that was cut off or damaged. */
@@ -23,6 +24,7 @@ export const recover: Command = {
     },
     stream: { type: 'string', value: 'NAME', help: 'which stream; default the first, disk' },
     force: { type: 'boolean', shortFlag: 'f', help: 'replace an existing target' },
+    ...openFlags,
     json: { type: 'boolean', help: 'the report as JSON on standard output' },
     progress: progressFlag
   },
@@ -46,6 +48,7 @@ export const recover: Command = {
         if (!target.isBlank)
           throw new UsageError(`recover writes to a regular file, which ${targetPath} is not`)
         const result = await recoverStream(source, target, {
+          ...(await credentialsFor(args, source)),
           stream,
           signal,
           onProgress: (size) => progress.update(size)
