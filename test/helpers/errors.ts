@@ -25,3 +25,13 @@ export async function rejected(promise: Promise<unknown>): Promise<string> {
     (error: unknown) => describeError(error)
   )
 }
+
+/** What is thrown over all flipped bits, each message once. */
+export function flipEachBit(bytes: Uint8Array, decode: (damaged: Uint8Array) => unknown): string[] {
+  const messages = Array.from({ length: bytes.length * 8 }, (_, bit) => {
+    const damaged = bytes.slice()
+    damaged[bit >> 3] = (damaged[bit >> 3] ?? 0) ^ (1 << (bit & 7))
+    return caught(() => decode(damaged))
+  })
+  return [...new Set(messages)]
+}
