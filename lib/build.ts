@@ -47,6 +47,19 @@ export async function buildStreams(
   target: Target,
   options: PipelineOptions = {}
 ): Promise<SnapshotTotals> {
+  try {
+    return await run(streams, target, options)
+  } finally {
+    await target.discard()
+    for (const { source } of streams) await source.close().catch(() => undefined) // closed already where it was read
+  }
+}
+
+async function run(
+  streams: readonly StreamSource[],
+  target: Target,
+  options: PipelineOptions
+): Promise<SnapshotTotals> {
   const settings = resolveSettings(options)
   const header = makeHeader(
     settings,
@@ -54,12 +67,11 @@ export async function buildStreams(
   )
   const { chunker: name, codec, level, chunkSizeMin: min, chunkSizeAvg: avg, chunkSizeMax: max } = settings
   const capacity = dedupCapacity(options.dedupMemory)
-  const pool = createWorkerPool(options.concurrency)
   const slabs = createSlabPool()
-
   const index = indexer({ header, capacity })
   const summary = new Promise<SnapshotTotals>((resolve) => index.once('summary', resolve))
   if (options.onProgress !== undefined) index.on('progress', options.onProgress)
+  const pool = createWorkerPool(options.concurrency)
   try {
     await pipeline(
       readAll(streams) as unknown as NodeJS.ReadableStream, // pipeline() takes iterables, its types only up to five stages
@@ -75,8 +87,6 @@ export async function buildStreams(
     return await summary
   } finally {
     await pool.close()
-    await target.discard()
-    for (const { source } of streams) await source.close().catch(() => undefined) // closed already where it was read
   }
 }
 
