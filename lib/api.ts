@@ -30,14 +30,21 @@ export interface BuildOptions extends PipelineOptions {
  */
 export async function build(options: BuildOptions): Promise<SnapshotTotals> {
   const { source, memory, target, force = false, expectSize, ...settings } = options
-  const streams: StreamSource[] = [
-    { name: 'disk', source: await toSource(source), ...(expectSize === undefined ? {} : { expectSize }) }
-  ]
-  if (memory !== undefined) streams.push({ name: 'memory', source: await toSource(memory) })
-  const sources = [source, memory].filter((from) => typeof from === 'string')
-  const to =
-    typeof target === 'string' ? await openTarget(target, { force, sources }) : writableTarget(target)
-  return buildStreams(streams, to, settings)
+  const streams: StreamSource[] = []
+  try {
+    const expected = expectSize === undefined ? {} : { expectSize }
+    streams.push({ name: 'disk', source: await toSource(source), ...expected })
+    if (memory !== undefined) streams.push({ name: 'memory', source: await toSource(memory) })
+    const sources = [source, memory].filter((from) => typeof from === 'string')
+    const to =
+      typeof target === 'string' ? await openTarget(target, { force, sources }) : writableTarget(target)
+    return await buildStreams(streams, to, settings)
+  } catch (error) {
+    // buildStreams() has done so already, unless it was not come to.
+    for (const stream of streams) await stream.source.close().catch(() => undefined)
+    if (typeof target !== 'string') target.destroy()
+    throw error
+  }
 }
 
 function toSource(from: SourceLike): Source | Promise<Source> {

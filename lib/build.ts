@@ -52,15 +52,26 @@ export async function buildStreams(
   target: Target,
   options: PipelineOptions = {}
 ): Promise<SnapshotTotals> {
+  try {
+    return await run(streams, target, options)
+  } finally {
+    await target.discard()
+    for (const { source } of streams) await source.close().catch(() => undefined) // closed already where it was read
+  }
+}
+
+async function run(
+  streams: readonly StreamSource[],
+  target: Target,
+  options: PipelineOptions
+): Promise<SnapshotTotals> {
   const settings = resolveSettings(options)
   const names = streams.map((stream) => stream.name)
   const header = makeHeader(settings, names, options.locks !== undefined)
   const { chunker: name, codec, level, chunkSizeMin: min, chunkSizeAvg: avg, chunkSizeMax: max } = settings
   const capacity = dedupCapacity(options.dedupMemory)
   const locked = options.locks === undefined ? undefined : await lock(header, options.locks)
-  const pool = createWorkerPool(options.concurrency)
   const slabs = createSlabPool()
-
   const index = indexer({
     header,
     capacity,
@@ -68,6 +79,7 @@ export async function buildStreams(
   })
   const summary = new Promise<SnapshotTotals>((resolve) => index.once('summary', resolve))
   if (options.onProgress !== undefined) index.on('progress', options.onProgress)
+  const pool = createWorkerPool(options.concurrency)
   try {
     await pipeline(
       readAll(streams) as unknown as NodeJS.ReadableStream, // pipeline() takes iterables, its types only up to five stages
@@ -84,8 +96,6 @@ export async function buildStreams(
   } finally {
     await pool.close()
     wipe(locked?.sealing.dataKey)
-    await target.discard()
-    for (const { source } of streams) await source.close().catch(() => undefined) // closed already where it was read
   }
 }
 

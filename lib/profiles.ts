@@ -91,12 +91,8 @@ export function resolveSettings(options: SettingsOptions = {}): Settings {
   if (!cdc && (options.chunkSizeMin !== undefined || options.chunkSizeMax !== undefined)) {
     throw new UsageError('smallest and largest chunk size apply to content-defined chunking; add --cdc')
   }
-  const {
-    chunkSizeMin = cdc ? Math.max(chunkSize / 4, Math.min(formatLimits.chunkSizeMin, chunkSize)) : chunkSize
-  } = options
-  const {
-    chunkSizeMax = cdc ? Math.min(chunkSize * 2, Math.max(formatLimits.chunkSizeMax, chunkSize)) : chunkSize
-  } = options
+  const bounds = cdc ? chunkSizeBounds(chunkSize) : { min: chunkSize, max: chunkSize }
+  const { chunkSizeMin = bounds.min, chunkSizeMax = bounds.max } = options
   checkChunkSizes({ min: chunkSizeMin, avg: chunkSize, max: chunkSizeMax })
   return {
     profile: name,
@@ -106,6 +102,15 @@ export function resolveSettings(options: SettingsOptions = {}): Settings {
     chunkSizeMin,
     chunkSizeAvg: chunkSize,
     chunkSizeMax
+  }
+}
+
+/** Smallest and largest chunk for an average, where none are given: a quarter and twice of it, within the limits. */
+export function chunkSizeBounds(avg: number): { min: number; max: number } {
+  const { chunkSizeMin, chunkSizeMax } = formatLimits
+  return {
+    min: Math.min(avg, Math.max(Math.floor(avg / 4), chunkSizeMin)),
+    max: Math.max(avg, Math.min(avg * 2, chunkSizeMax))
   }
 }
 
@@ -134,6 +139,8 @@ export function makeHeader(settings: Settings, streams: readonly string[], encry
       )
     }
   }
+  const twice = streams.find((name, i) => streams.indexOf(name) !== i)
+  if (twice !== undefined) throw new UsageError(`there are two streams named "${twice}"`)
   if (streams.length === 0 || streams.length > formatLimits.streamCountMax) {
     throw new LimitError(
       `a snapshot holds 1 to ${formatLimits.streamCountMax} streams, not ${streams.length}`

@@ -4,7 +4,7 @@ import { createFixed } from '../lib/chunking/fixed.js'
 import { LimitError } from '../lib/errors.js'
 import type { ChunkerName } from '../lib/format/header.js'
 import { formatLimits, memoryLimits } from '../lib/limits.js'
-import { checkChunkSizes } from '../lib/profiles.js'
+import { checkChunkSizes, chunkSizeBounds } from '../lib/profiles.js'
 import type { ChunkBatch, StreamStart } from '../lib/records.js'
 import { createSlabPool, type Slab, type SlabPool } from '../lib/workers/slabs.js'
 import { stage } from './stage.js'
@@ -28,13 +28,9 @@ export interface ChunkerOptions {
  * Holds one batch: 1 MiB, or twice the largest chunk where that is more.
  */
 export function chunker(options: ChunkerOptions = {}): Duplex {
-  const {
-    chunker: name = 'fixed',
-    avg = 64 * 1024,
-    min = avg / 4,
-    max = avg * 2,
-    slabs = createSlabPool()
-  } = options
+  const { chunker: name = 'fixed', avg = 64 * 1024, slabs = createSlabPool() } = options
+  const bounds = chunkSizeBounds(avg)
+  const { min = bounds.min, max = bounds.max } = options
   checkChunkSizes(name === 'fixed' ? { min: avg, avg, max: avg } : { min, avg, max })
   const findBoundary = name === 'fixed' ? createFixed(avg) : createFastCdc({ min, avg, max })
   const capacity =

@@ -1,5 +1,6 @@
 import type { Duplex } from 'node:stream'
 import { createDigestTable } from '../lib/dedup/digest-table.js'
+import { UsageError } from '../lib/errors.js'
 import { memoryLimits } from '../lib/limits.js'
 import type { ChunkBatch, FilteredBatch, FilteredChunk } from '../lib/records.js'
 import { inlinePool, type WorkerPool } from '../lib/workers/pool.js'
@@ -13,9 +14,16 @@ export interface DedupFilterOptions {
   readonly pool?: WorkerPool
 }
 
-/** Unique chunks that a dedup table of `memory` bytes remembers, handles included. */
+const capacityMax = 2 ** 32 - 2
+
+/**
+ * Unique chunks that a dedup table of `memory` bytes remembers, handles included; at least one.
+ *
+ * @throws UsageError
+ */
 export function dedupCapacity(memory: number = memoryLimits.dedupMemoryDefault): number {
-  return Math.max(1, Math.min(Math.floor(memory / memoryLimits.dedupEntrySizeMax), 2 ** 32 - 2))
+  if (!(memory >= 0)) throw new UsageError(`the dedup table can't have ${memory} bytes`)
+  return Math.max(1, Math.min(Math.floor(memory / memoryLimits.dedupEntrySizeMax), capacityMax))
 }
 
 /**
@@ -28,6 +36,8 @@ export function dedupFilter({
   capacity = dedupCapacity(),
   pool = inlinePool
 }: DedupFilterOptions = {}): Duplex {
+  if (!Number.isInteger(capacity) || capacity < 1 || capacity > capacityMax)
+    throw new UsageError(`the dedup table can't remember ${capacity} chunks`)
   const table = createDigestTable(capacity)
 
   const digest = async (

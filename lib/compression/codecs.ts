@@ -27,16 +27,30 @@ export function createBlockEncoder(codec: CodecName, level: number, dictionary?:
   if (codec === 'lz4') return (raw) => shrunk(raw, lz4.compressSync(asBuffer(raw)).subarray(lz4PrefixSize))
   if (codec === 'zstd') {
     const encoder = new Encoder(level, dictionary === undefined ? null : asBuffer(dictionary))
-    return (raw) => shrunk(raw, encoder.encodeSync(asBuffer(raw)))
+    return (raw) => shrunk(raw, limitWindow(encoder.encodeSync(asBuffer(raw))))
   }
   return () => undefined
+}
+
+/** Zstd's window descriptor for 8 MiB: exponent 13, mantissa 0 (RFC 8878, 3.1.1.1.2). */
+const windowDescriptorMax = (Math.log2(limits.zstdWindowSizeMax) - 10) << 3
+
+/**
+ * From level 20 on the encoder asks for a window of 32 to 128 MiB, because it is not told how little comes.
+ * No chunk is larger than 4 MiB, so no match reaches farther back: the frame decodes with a window of 8 MiB.
+ */
+function limitWindow(frame: Buffer): Buffer {
+  const isSingleSegment = ((frame[4] ?? 0) & 0x20) !== 0
+  if (!isSingleSegment) frame[5] = Math.min(frame[5] ?? 0, windowDescriptorMax)
+  return frame
 }
 
 /** Stored bytes to exactly `rawSize` plain bytes. */
 export type BlockDecoder = (codec: CodecName, stored: Uint8Array, rawSize: number) => Uint8Array
 
 /**
- * The decoder allocates at most about `rawSize` + 128 KiB whatever the bytes say.
+ * Whatever the bytes say, at most 16 × `rawSize` + 384 KiB are decoded before they are found wrong: a Zstd
+ * block of 8 KiB, the least that encoders make on average, could hold 128 KiB.
  *
  * @throws CorruptError BAD_STRUCTURE (from the decoder) when the bytes do not decode to `rawSize`
  */
@@ -69,13 +83,21 @@ export async function encodeIndexBytes(raw: Uint8Array): Promise<{ codec: CodecN
   return stored.length < raw.length ? { codec: 'zstd', stored } : { codec: 'raw', stored: raw }
 }
 
+/**
+ * Pages and the root hold 32 bytes of digest for each 57, which nothing shrinks; a page of holes alone does
+ * shrink to next to nothing, but is small. So a root of a few kilobytes cannot make the decoder fill 64 MiB.
+ */
+const indexRatioMax = 4
+const indexRatioFreeSize = 256 * 1024
+
 /** @throws CorruptError BAD_STRUCTURE when the bytes do not decode to `rawSize` */
 export async function decodeIndexBytes(
   codec: CodecName,
   stored: Uint8Array,
   rawSize: number
 ): Promise<Uint8Array> {
-  if (codec === 'lz4') throw broken(codec, rawSize)
+  if (codec === 'lz4' || rawSize > stored.length * indexRatioMax + indexRatioFreeSize)
+    throw broken(codec, rawSize)
   if (codec === 'zstd' && !isZstdFrameBounded(stored, rawSize, limits.zstdWindowSizeMax))
     throw broken(codec, rawSize)
   const raw =

@@ -21,12 +21,15 @@ export function createHandleTable(capacity: number): HandleTable {
   const segments: Segment[] = []
   const rows = Math.min(segmentRows, capacity)
   let addedCount = 0
-  const segmentOf = (row: number): Segment =>
-    (segments[Math.floor(row / rows)] ??= {
-      low: new Uint32Array(rows),
-      high: new Uint16Array(rows),
-      size: new Uint32Array(rows)
+  const segmentOf = (row: number): Segment => {
+    const index = Math.floor(row / rows)
+    const count = Math.min(rows, capacity - index * rows)
+    return (segments[index] ??= {
+      low: new Uint32Array(count),
+      high: new Uint16Array(count),
+      size: new Uint32Array(count)
     })
+  }
   return {
     add({ offset, size }) {
       const row = addedCount % capacity
@@ -49,7 +52,10 @@ export function createHandleTable(capacity: number): HandleTable {
       }
     },
     get byteSize() {
-      return segments.length * rows * 10
+      return segments.reduce(
+        (sum, { low, high, size }) => sum + low.byteLength + high.byteLength + size.byteLength,
+        0
+      )
     }
   }
 }

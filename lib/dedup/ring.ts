@@ -14,7 +14,9 @@ export function createRing(capacity: number, width: number): Ring {
   const rowsPerSegment = Math.min(segmentRows, capacity)
   const segmentOf = (row: number): Uint32Array => {
     const index = Math.floor(row / rowsPerSegment)
-    return (segments[index] ??= new Uint32Array(rowsPerSegment * width))
+    return (segments[index] ??= new Uint32Array(
+      Math.min(rowsPerSegment, capacity - index * rowsPerSegment) * width
+    ))
   }
   return {
     set(row, words) {

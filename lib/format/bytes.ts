@@ -104,6 +104,8 @@ export function writeFields(size: number): FieldWriter {
       return writer
     },
     i32(value) {
+      if (value !== (value | 0))
+        throw new LimitError(`${value} does not fit a field of 4 bytes`, { found: value })
       view.setInt32(take(0, 4), value, true)
       return writer
     },

@@ -126,9 +126,11 @@ export function encodeFrame(payload: Uint8Array, fields: FrameFields): Uint8Arra
 export function decodeFrameHeader(bytes: Uint8Array, where: string, offset: number): FrameHeader {
   const view = new DataView(bytes.buffer, bytes.byteOffset, frameHeaderSize)
   const typeNumber = view.getUint8(4)
-  const type = typeNumber >= skippableTypeMin ? 'skip' : typeNames.get(typeNumber)
-  const codec = codecNames[view.getUint8(5)]
-  const flags = view.getUint8(7)
+  const isSkippable = typeNumber >= skippableTypeMin
+  const type = isSkippable ? 'skip' : typeNames.get(typeNumber)
+  // What a type from a later version keeps in these two is its own business.
+  const codec = isSkippable ? 'raw' : codecNames[view.getUint8(5)]
+  const flags = isSkippable ? 0 : view.getUint8(7)
   if (type === undefined || codec === undefined || (flags & ~frameFlags.dictionary) !== 0) {
     throw new UnsupportedError(
       'UNKNOWN_FEATURE',

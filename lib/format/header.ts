@@ -60,6 +60,7 @@ export function encodeHeader(header: Header): Uint8Array {
   const size = 44 + 1 + profile.length + 1 + names.reduce((sum, name) => sum + 1 + name.length, 0) + 4
   if (size > limits.headerSizeMax)
     throw new LimitError(`the header would take ${size} bytes; at most ${limits.headerSizeMax} fit`)
+  if (!areNamesSized(profile, names)) throw new LimitError(`a name is too long for the header, or empty`)
   const fields = writeFields(size)
     .bytes(headerMagic)
     .u16(header.major)
@@ -84,6 +85,14 @@ export function encodeHeader(header: Header): Uint8Array {
   const bytes = fields.zeros(4).done()
   new DataView(bytes.buffer).setUint32(size - 4, crc32(bytes.subarray(0, size - 4)), true)
   return bytes
+}
+
+/** Whether profile and stream names are within their limits, in bytes of UTF-8. */
+function areNamesSized(profile: Uint8Array, names: readonly Uint8Array[]): boolean {
+  return (
+    profile.length <= limits.profileNameSizeMax &&
+    names.every((name) => name.length > 0 && name.length <= limits.streamNameSizeMax)
+  )
 }
 
 /** Size of the key slots behind a header. */
@@ -197,13 +206,15 @@ function decodeSettings(
       { where }
     )
   }
-  const profile = fields.text(fields.u8())
-  const streams = Array.from({ length: fields.u8() }, () => fields.text(fields.u8()))
+  const profile = fields.bytes(fields.u8())
+  const names = Array.from({ length: fields.u8() }, () => fields.bytes(fields.u8()))
   fields.end()
+  const streams = names.map(asText)
   if (
     streams.length === 0 ||
     streams.length > limits.streamCountMax ||
-    new Set(streams).size !== streams.length
+    new Set(streams).size !== streams.length ||
+    !areNamesSized(profile, names)
   ) {
     throw new CorruptError(
       'BAD_STRUCTURE',
@@ -211,7 +222,21 @@ function decodeSettings(
       { where }
     )
   }
-  return { profile, chunker, codec, level, chunkSizeMin, chunkSizeAvg, chunkSizeMax, encrypted, streams }
+  return {
+    profile: asText(profile),
+    chunker,
+    codec,
+    level,
+    chunkSizeMin,
+    chunkSizeAvg,
+    chunkSizeMax,
+    encrypted,
+    streams
+  }
+}
+
+function asText(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString('utf8')
 }
 
 function named<Name extends string>(

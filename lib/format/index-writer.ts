@@ -11,7 +11,7 @@ import {
   splitFooter
 } from './footer.js'
 import { encodeFrame } from './frame.js'
-import { encodeHeader, type Header } from './header.js'
+import { decodeHeader, encodeHeader, type Header } from './header.js'
 import { decodeIndexPage, encodeIndexPage, type Entry } from './index-page.js'
 import {
   decodeIndexRoot,
@@ -70,6 +70,7 @@ export function createIndexWriter({
   sealOverhead?: number
 }): IndexWriter {
   const headerBytes = encodeHeader(header)
+  decodeHeader(headerBytes, 'the header just made')
   const start = Buffer.concat([headerBytes, keySlots])
   const streams = header.streams.map((name): Mutable<StreamSummary> => ({
     name,

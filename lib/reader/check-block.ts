@@ -1,6 +1,6 @@
 import { blake3 } from '@napi-rs/blake-hash'
 import type { BlockDecoder } from '../compression/codecs.js'
-import { CorruptError } from '../errors.js'
+import { CorruptError, UnsupportedError } from '../errors.js'
 import { readFields } from '../format/bytes.js'
 import { blockPrefixSize, checkFrame, decodeFrameHeader, frameHeaderSize } from '../format/frame.js'
 
@@ -24,7 +24,7 @@ export interface BlockPlace {
  * Plain bytes of one chunk, after every check there is.
  *
  * @param frame the whole block frame
- * @throws CorruptError BAD_CHECKSUM, BAD_STRUCTURE, BAD_DIGEST
+ * @throws CorruptError BAD_CHECKSUM, BAD_STRUCTURE, BAD_DIGEST; UnsupportedError for a dictionary
  */
 export function checkBlockFrame(
   frame: Uint8Array,
@@ -41,6 +41,12 @@ export function checkBlockFrame(
   if (header.type !== 'block' || frameHeaderSize + header.payloadSize !== frame.length) {
     throw broken(`expected a block frame of ${frame.length} bytes, found a ${header.type} frame`)
   }
+  if (header.usesDictionary)
+    throw new UnsupportedError(
+      'UNKNOWN_FEATURE',
+      `${where} needs a dictionary at byte ${offset}, which this hexz does not use: use a newer hexz`,
+      { where, offset }
+    )
   const stored = frame.subarray(frameHeaderSize + blockPrefixSize)
   const block = decodeAt(decode, header.codec, stored, header.rawSize, where, offset)
   if (place.innerOffset + place.rawSize > block.length)

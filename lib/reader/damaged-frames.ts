@@ -30,7 +30,7 @@ export async function* findFrames(
   let effort = (end - start) * memoryLimits.scanEffortMax + memoryLimits.batchSize
   let damageStart: number | undefined
   for (let offset = start; offset < end;) {
-    const header = await headerAt(window, source.name, offset, end)
+    const header = await headerAt(window, source.name, offset, end, damageStart !== undefined)
     const size = frameHeaderSize + (header?.payloadSize ?? 0)
     if (header !== undefined && damageStart !== undefined) effort -= size
     if (effort < 0)
@@ -52,16 +52,21 @@ export async function* findFrames(
   if (damageStart !== undefined) yield { kind: 'damage', start: damageStart, end }
 }
 
-/** A frame header that could be one, or `undefined`. */
+/**
+ * A frame header that could be one, or `undefined`.
+ *
+ * @param isSearching behind damage, where most offsets start no frame
+ */
 async function headerAt(
   window: Window,
   where: string,
   offset: number,
-  end: number
+  end: number,
+  isSearching: boolean
 ): Promise<FrameHeader | undefined> {
   if (offset + frameHeaderSize > end) return undefined
   const bytes = await window(offset, frameHeaderSize)
-  if (!isPlausible(bytes)) return undefined
+  if (isSearching && !isPlausible(bytes)) return undefined
   try {
     const header = decodeFrameHeader(bytes, where, offset)
     return offset + frameHeaderSize + header.payloadSize <= end ? header : undefined
@@ -70,7 +75,10 @@ async function headerAt(
   }
 }
 
-/** A cheap look that rejects nearly all offsets, before errors are made: type, codec and flags are small numbers. */
+/**
+ * A cheap look that rejects nearly all offsets, before errors are made: type, codec and flags are small numbers.
+ * A frame of an unknown type is not searched for: half of all bytes could be its type.
+ */
 function isPlausible(bytes: Uint8Array): boolean {
   const [type = 0, codec = 0, stream = 0, flags = 0] = bytes.subarray(4, 8)
   return type > 0 && type < 8 && codec < 3 && stream < 16 && flags < 2

@@ -11,7 +11,7 @@ import { createWorkerPool, inlinePool, type WorkerPool } from '../workers/pool.j
 import { createSlabPool } from '../workers/slabs.js'
 import { openFileBytes, type ByteSource } from './byte-source.js'
 import { createPageCache } from './page-cache.js'
-import { readRuns, type ReadContext, type Run } from './runs.js'
+import { findPage, readRuns, type ReadContext, type Run } from './runs.js'
 import { readPage, readStructure } from './structure.js'
 
 export interface OpenOptions {
@@ -113,8 +113,10 @@ export async function openSnapshot(from: string | ByteSource, options: OpenOptio
       digest: footer.snapshotDigest,
       async read(stream, offset, length) {
         const size = root.streams[header.streams.indexOf(stream)]?.size ?? 0
-        const result = Buffer.alloc(Math.max(0, Math.min(length, size - offset)))
-        for await (const run of runs(stream, { start: offset, end: offset + result.length })) {
+        const end = Math.min(size, offset + length)
+        const found = runs(stream, { start: offset, end })
+        const result = Buffer.alloc(end - offset)
+        for await (const run of found) {
           if (run.kind === 'hole') continue
           result.set(run.bytes, run.offset - offset)
           run.release()
@@ -141,9 +143,7 @@ export async function openSnapshot(from: string | ByteSource, options: OpenOptio
   }
 }
 
-const zeros = Buffer.alloc(memoryLimits.batchSize)
-
-/** Runs as plain bytes that the consumer may keep. */
+/** Runs as plain bytes that the consumer may keep and change. */
 export async function* bytesOf(runs: AsyncIterable<Run>): AsyncGenerator<Buffer, void> {
   for await (const run of runs) {
     if (run.kind === 'data') {
@@ -151,7 +151,8 @@ export async function* bytesOf(runs: AsyncIterable<Run>): AsyncGenerator<Buffer,
       run.release()
       continue
     }
-    for (let left = run.size; left > 0; left -= zeros.length) yield zeros.subarray(0, left)
+    for (let left = run.size; left > 0; left -= memoryLimits.batchSize)
+      yield Buffer.alloc(Math.min(left, memoryLimits.batchSize))
   }
 }
 
@@ -162,8 +163,10 @@ async function* extentsOf(
   end: number
 ): AsyncGenerator<Extent, void> {
   let open: Extent | undefined
-  for (const [number, ref] of context.root.pages.entries()) {
-    if (ref.stream !== stream || ref.streamOffset >= end) continue
+  const { pages } = context.root
+  for (let number = findPage(context.root, stream, start); number < pages.length; number++) {
+    const ref = pages[number]
+    if (ref?.stream !== stream || ref.streamOffset >= end) break
     const page = await context.loadPage(number)
     let offset = page.streamOffset
     for (const entry of page.entries) {

@@ -105,7 +105,7 @@ async function* groups(
 }
 
 /** The page of `stream` that holds `offset`, by binary search. */
-function findPage({ pages }: IndexRoot, stream: number, offset: number): number {
+export function findPage({ pages }: IndexRoot, stream: number, offset: number): number {
   let low = 0
   let high = pages.length
   while (low < high) {

@@ -48,7 +48,7 @@ export async function openSource(path: string): Promise<Source> {
 export function iterableSource(bytes: AsyncIterable<Uint8Array | string>, name: string): Source {
   async function* read(): AsyncGenerator<Uint8Array, void> {
     try {
-      for await (const piece of bytes) yield typeof piece === 'string' ? Buffer.from(piece) : piece
+      for await (const piece of bytes as AsyncIterable<unknown>) yield toBytes(piece, name)
     } catch (error) {
       throw sourceError(error, name)
     }
@@ -70,6 +70,15 @@ interface ReadHandle {
   read(buffer: Buffer, offset: number, length: number, position: null): Promise<{ bytesRead: number }>
   stat?(options: { bigint: true }): Promise<BigIntStats>
   close(): Promise<void>
+}
+
+/** A stream in object mode may give anything; what is no bytes must not be passed over in silence. */
+function toBytes(piece: unknown, name: string): Uint8Array {
+  if (typeof piece === 'string') return Buffer.from(piece)
+  if (piece instanceof Uint8Array) return piece
+  throw new SourceError('SOURCE_UNREADABLE', `${name} gave something other than bytes: ${typeof piece}`, {
+    where: name
+  })
 }
 
 /** @param before of a regular file, which must still be the same when it has been read */

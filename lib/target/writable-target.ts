@@ -1,4 +1,3 @@
-import { once } from 'node:events'
 import type { Writable } from 'node:stream'
 import { finished } from 'node:stream/promises'
 import type { Target } from './target.js'
@@ -21,7 +20,7 @@ export function writableTarget(stream: Writable, name = 'the target stream'): Ta
       throwFailure()
       if (!stream.writable) throw targetError(Object.assign(new Error(), { code: 'EPIPE' }), name)
       const hasRoom = stream.write(Buffer.concat(pieces))
-      if (!hasRoom) await Promise.race([once(stream, 'drain'), once(stream, 'close')]).catch(() => undefined) // told by throwFailure
+      if (!hasRoom) await drained(stream)
       throwFailure()
     },
     async commit() {
@@ -38,4 +37,16 @@ export function writableTarget(stream: Writable, name = 'the target stream'): Ta
       return Promise.resolve()
     }
   }
+}
+
+/** Resolves when the stream has room, or never will have. Leaves no listeners behind: there may be one wait a MiB. */
+function drained(stream: Writable): Promise<void> {
+  return new Promise((resolve) => {
+    const events = ['drain', 'close', 'error'] as const
+    const done = (): void => {
+      for (const event of events) stream.off(event, done)
+      resolve()
+    }
+    for (const event of events) stream.on(event, done)
+  })
 }
