@@ -15,7 +15,7 @@ import { makeHeader, resolveSettings, type SettingsOptions } from './profiles.js
 import type { StreamStart } from './records.js'
 import type { Source } from './source/source.js'
 import type { Target } from './target/target.js'
-import { createWorkerPool } from './workers/pool.js'
+import { createWorkerPool, type WorkerPool } from './workers/pool.js'
 import { createSlabPool } from './workers/slabs.js'
 
 export interface StreamSource {
@@ -47,20 +47,21 @@ export async function buildStreams(
   target: Target,
   options: PipelineOptions = {}
 ): Promise<SnapshotTotals> {
-  const settings = resolveSettings(options)
-  const header = makeHeader(
-    settings,
-    streams.map((stream) => stream.name)
-  )
-  const { chunker: name, codec, level, chunkSizeMin: min, chunkSizeAvg: avg, chunkSizeMax: max } = settings
-  const capacity = dedupCapacity(options.dedupMemory)
-  const pool = createWorkerPool(options.concurrency)
-  const slabs = createSlabPool()
-
-  const index = indexer({ header, capacity })
-  const summary = new Promise<SnapshotTotals>((resolve) => index.once('summary', resolve))
-  if (options.onProgress !== undefined) index.on('progress', options.onProgress)
+  let pool: WorkerPool | undefined
   try {
+    const settings = resolveSettings(options)
+    const header = makeHeader(
+      settings,
+      streams.map((stream) => stream.name)
+    )
+    const { chunker: name, codec, level, chunkSizeMin: min, chunkSizeAvg: avg, chunkSizeMax: max } = settings
+    const capacity = dedupCapacity(options.dedupMemory)
+    const slabs = createSlabPool()
+    pool = createWorkerPool(options.concurrency)
+
+    const index = indexer({ header, capacity })
+    const summary = new Promise<SnapshotTotals>((resolve) => index.once('summary', resolve))
+    if (options.onProgress !== undefined) index.on('progress', options.onProgress)
     await pipeline(
       readAll(streams) as unknown as NodeJS.ReadableStream, // pipeline() takes iterables, its types only up to five stages
       chunker({ chunker: name, min, avg, max, slabs }),
@@ -74,7 +75,7 @@ export async function buildStreams(
     )
     return await summary
   } finally {
-    await pool.close()
+    await pool?.close()
     await target.discard()
     for (const { source } of streams) await source.close().catch(() => undefined) // closed already where it was read
   }

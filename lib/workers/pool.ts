@@ -1,5 +1,6 @@
 import { availableParallelism } from 'node:os'
 import { Worker } from 'node:worker_threads'
+import { UsageError } from '../errors.js'
 import { memoryLimits } from '../limits.js'
 import { reviveError, type Reply } from './messages.js'
 import { tasks, type Tasks } from './tasks.js'
@@ -50,8 +51,11 @@ export function defaultWorkerCount(): number {
  * dies rejects every task it held and every later one: work is never lost in silence.
  *
  * @param size 1 to 64
+ * @throws UsageError
  */
 export function createWorkerPool(size: number = defaultWorkerCount()): WorkerPool {
+  if (!Number.isInteger(size) || size < 1 || size > memoryLimits.workerCountMax)
+    throw new UsageError(`concurrency ${size} is not a whole number from 1 to ${memoryLimits.workerCountMax}`)
   const waiting: Job[] = []
   let failure: Error | undefined
   let nextId = 0
