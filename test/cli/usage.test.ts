@@ -1,23 +1,26 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
+import { commands } from '../../lib/commands/index.js'
 import { build } from '../../lib/index.js'
 import { textBytes } from '../helpers/data.js'
 import { contentsOf, eachOf, failsWith, runCli, scratch } from '../helpers/run-cli.js'
+
+const known = `the commands are ${Object.keys(commands).join(', ')}`
 
 /** Words, and what is said of them. All exit 2, before anything is opened or made. */
 const mistakes: readonly (readonly [words: string, message: string])[] = [
   [
     'bulid disk.img',
-    'there is no command "bulid"; the commands are build, pack, extract, inspect, verify, recover'
+    `there is no command "bulid"; ${known}`
   ],
   [
     'toString',
-    'there is no command "toString"; the commands are build, pack, extract, inspect, verify, recover'
+    `there is no command "toString"; ${known}`
   ],
   [
     '--frobnicate',
-    'there is no command "--frobnicate"; the commands are build, pack, extract, inspect, verify, recover'
+    `there is no command "--frobnicate"; ${known}`
   ],
   ['build', 'no source is named; give a file, a device, or - for standard input'],
   ['build disk.img -o new.st extra', '"extra" is one argument too many'],
