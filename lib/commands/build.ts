@@ -3,7 +3,7 @@ import { UsageError } from '../errors.js'
 import type { CodecName } from '../format/frame.js'
 import { memoryLimits } from '../limits.js'
 import { profileNames, profiles, resolveSettings, type Settings, type SettingsOptions } from '../profiles.js'
-import { openDescriptor, openTarget, type Target } from '../target/target.js'
+import type { Target } from '../target/target.js'
 import { dedupCapacity } from '../../transforms/dedup-filter.js'
 import { lockFlags, readLocks } from './passphrase.js'
 import { isSet, type Arguments, type Command, type CommandContext, type Flags } from './command.js'
@@ -17,6 +17,7 @@ import {
   takePlaces,
   textFlag
 } from './options.js'
+import { checkOutput, openOutput } from './open-output.js'
 import { createProgress, parseProgressMode, progressFlag } from './progress.js'
 import { buildJson, describeBuild, peakMemory, sumStreams } from './report.js'
 
@@ -151,18 +152,21 @@ async function run(args: Arguments, { signal }: CommandContext, knobs: SettingsO
   const settings = resolveSettings(options)
   const mode = parseProgressMode(textFlag(args, 'progress'))
   const expectSize = sizeOption(args, 'expectSize', 'expectSize')
-  if (targetPath === '-' && process.stdout.isTTY)
-    throw new UsageError('standard output is a terminal; name a target with -o, or pipe it somewhere')
+  const output = { force: isSet(args, 'force'), sources: [sourcePath, memoryPath] }
+  await checkOutput(targetPath, output)
 
   const locks = await readLocks(args)
-  const streams: StreamSource[] = [{ name: 'disk', source: await openInput(sourcePath), ...expectSize }]
-  if (memoryPath !== undefined) streams.push({ name: 'memory', source: await openInput(memoryPath) })
-  const sources = [sourcePath, memoryPath].filter((path) => path !== undefined && path !== '-') as string[]
-  const target =
-    targetPath === '-'
-      ? openDescriptor(1, 'standard output')
-      : await openTarget(targetPath, { force: isSet(args, 'force'), sources })
-  await report(args, settings, streams, target, { ...options, locks, mode })
+  const streams: StreamSource[] = []
+  try {
+    streams.push({ name: 'disk', source: await openInput(sourcePath), ...expectSize })
+    if (memoryPath !== undefined) streams.push({ name: 'memory', source: await openInput(memoryPath) })
+    const target = await openOutput(targetPath, output)
+    await report(args, settings, streams, target, { ...options, locks, mode })
+  } catch (error) {
+    // The build has closed them, unless it was not come to.
+    for (const { source } of streams) await source.close().catch(() => undefined)
+    throw error
+  }
 }
 
 type RunOptions = PipelineOptions & { readonly mode: ReturnType<typeof parseProgressMode> }

@@ -61,11 +61,12 @@ export function helpOf({ name, summary, usage, flags, notes }: Command): string 
   ].join('\n')
 }
 
-/** @throws UsageError for an unknown flag, a flag without its value, or one given twice */
+/** @throws UsageError for an unknown flag, a flag without its value, one given twice, or an empty word */
 export function parseArguments(command: Command, argv: readonly string[]): Arguments {
+  const words = checkFlags(command, argv)
   const { input, flags } = meow(helpOf(command), {
     importMeta: import.meta,
-    argv: checkFlags(command, argv),
+    argv: words,
     description: false,
     autoHelp: false,
     autoVersion: false,
@@ -84,13 +85,14 @@ export function parseArguments(command: Command, argv: readonly string[]): Argum
  * meow takes an unknown flag for one with a value, and swallows what follows; a flag without its value
  * becomes empty. Both are mistakes that should be told, with our exit code, before anything happens.
  *
- * @returns the same words, each flag joined to its value: meow would not take `-` for one
+ * @returns the same words with each value tied to its flag by `=`: apart, meow does not take `-` for a value
  */
 function checkFlags({ name, flags }: Command, argv: readonly string[]): string[] {
   const seen = new Set<string>()
   const words: string[] = []
   for (let i = 0; i < argv.length; i++) {
     const word = argv[i] ?? ''
+    if (word === '') throw new UsageError(`a word of the command is empty; see hexz ${name} --help`)
     if (word === '--') return [...words, ...argv.slice(i)]
     if (!word.startsWith('-') || word === '-') {
       words.push(word)

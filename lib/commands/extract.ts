@@ -1,9 +1,10 @@
 import { UsageError } from '../errors.js'
 import { openSnapshot, type RangeOptions, type Snapshot } from '../reader/open-snapshot.js'
-import { openDescriptor, openTarget, type FileTarget, type Target } from '../target/target.js'
+import type { FileTarget, Target } from '../target/target.js'
 import { defaultWorkerCount } from '../workers/pool.js'
 import { isSet, type Arguments, type Command } from './command.js'
 import { openSnapshotBytes } from './open-input.js'
+import { checkOutput, openOutput } from './open-output.js'
 import { concurrencyOption, sizeNote, sizeOption, takePlaces, textFlag } from './options.js'
 import { credentialsFor, openFlags } from './passphrase.js'
 import { createProgress, formatSize, parseProgressMode, progressFlag, type Progress } from './progress.js'
@@ -43,9 +44,8 @@ export const extract: Command = {
     const { offset = 0 } = sizeOption(args, 'offset', 'offset')
     const { length } = sizeOption(args, 'length', 'length')
     const { concurrency = defaultWorkerCount() } = concurrencyOption(args)
-    const isForced = isSet(args, 'force')
-    if (targetPath === '-' && process.stdout.isTTY)
-      throw new UsageError('standard output is a terminal; name a target with -o, or pipe it somewhere')
+    const output = { force: isSet(args, 'force'), sources: [sourcePath] }
+    await checkOutput(targetPath, output)
 
     const source = await openSnapshotBytes(sourcePath, targetPath)
     const snapshot = await openSnapshot(source, { concurrency, ...(await credentialsFor(args, source)) })
@@ -56,11 +56,7 @@ export const extract: Command = {
           `--offset ${offset} lies behind the end of stream ${name}, which has ${size} bytes`
         )
       const range = { start: offset, end: length === undefined ? size : Math.min(size, offset + length) }
-      const sources = sourcePath === '-' ? [] : [sourcePath]
-      const target =
-        targetPath === '-'
-          ? openDescriptor(1, 'standard output')
-          : await openTarget(targetPath, { force: isForced, sources })
+      const target = await openOutput(targetPath, output)
       const progress = createProgress(mode, 'extracted', range.end - range.start)
       const start = performance.now()
       try {

@@ -2,10 +2,10 @@ import { CorruptError, UsageError } from '../errors.js'
 import { readHeader } from '../reader/structure.js'
 import { recoverStream, type RecoverResult } from '../reader/recover.js'
 import type { Range } from '../reader/ranges.js'
-import { openTarget } from '../target/target.js'
 import type { ByteSource } from '../reader/byte-source.js'
 import { isSet, type Arguments, type Command } from './command.js'
 import { openSnapshotBytes } from './open-input.js'
+import { checkOutput, openOutput } from './open-output.js'
 import { takePlaces, textFlag } from './options.js'
 import { credentialsFor, openFlags } from './passphrase.js'
 import { createProgress, formatSize, parseProgressMode, progressFlag } from './progress.js'
@@ -36,16 +36,15 @@ export const recover: Command = {
     if (targetPath === undefined || targetPath === '-')
       throw new UsageError('recover writes to a file; name it with -o')
     const mode = parseProgressMode(textFlag(args, 'progress'))
+    const output = { force: isSet(args, 'force'), sources: [sourcePath] }
+    await checkOutput(targetPath, output)
     const source = await openSnapshotBytes(sourcePath, targetPath)
     const progress = createProgress(mode, 'searched', source.size)
     try {
       const stream = await streamNumber(source, textFlag(args, 'stream'))
-      const target = await openTarget(targetPath, {
-        force: isSet(args, 'force'),
-        sources: sourcePath === '-' ? [] : [sourcePath]
-      })
+      const target = await openOutput(targetPath, output)
       try {
-        if (!target.isBlank)
+        if (!('isBlank' in target && target.isBlank))
           throw new UsageError(`recover writes to a regular file, which ${targetPath} is not`)
         const result = await recoverStream(source, target, {
           ...(await credentialsFor(args, source)),
