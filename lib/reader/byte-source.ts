@@ -16,7 +16,7 @@ export interface ByteSource {
   /**
    * Exactly `size` bytes from `offset`; the range lies inside the source.
    *
-   * @param into memory of `size` bytes that may be used for the answer
+   * @param into memory of `size` bytes; when given, the bytes must be put there, and it is the answer
    * @throws SourceError SOURCE_UNREADABLE, SOURCE_CHANGED when the source has become shorter
    */
   read(offset: number, size: number, into?: Uint8Array): Promise<Uint8Array>

@@ -76,8 +76,10 @@ export function createLayout(page: IndexPage, where: string): Layout {
       let rawSize = 0
       for (const blockOffset of decodeRepeatPayload(payload, where)) {
         const entry = next('repeat', offset) as ChunkEntry
-        if (entry.blockOffset !== blockOffset)
+        if (entry.blockOffset !== blockOffset || entry.innerOffset !== 0)
           throw broken(where, offset, 'the repeat there names another block than the index')
+        if (blockOffset >= offset)
+          throw broken(where, offset, 'the repeat there names a block that comes later')
         rawSize += entry.rawSize
       }
       if (rawSize !== header.rawSize)
