@@ -13,7 +13,7 @@ export interface Target {
   /** Writes pieces behind what was written before. */
   write(pieces: readonly Uint8Array[]): Promise<void>
   commit(): Promise<void>
-  /** Safe to call after `commit`, and twice. */
+  /** Safe to call after `commit`, and twice: the second call waits for what the first does. */
   discard(): Promise<void>
 }
 
@@ -112,18 +112,20 @@ async function openPartial(
   const own = await handle.stat()
   if (mode !== undefined) await handle.chmod(mode & 0o7777).catch(() => undefined) // not every filesystem has modes
   const isOwn = async (): Promise<boolean> => isSame(own, await statIfThere(partial))
-  const finish = async (): Promise<void> => {
+  const flush = async (): Promise<void> => {
     await handle.sync()
     if (!(await isOwn()))
       throw exists(partial, `${partial} was taken over by another hexz --force, which will make ${name}`)
     await handle.close()
+  }
+  const publish = async (): Promise<void> => {
     await (force ? rename(partial, path) : renameNew(partial, path))
     await syncFolder(dirname(path))
   }
   const undo = async (): Promise<void> => {
     if (await isOwn()) await rm(partial, { force: true })
   }
-  return fileTarget({ name, handle, isBlank: true, isSeekable: true, finish, undo })
+  return fileTarget({ name, handle, isBlank: true, isSeekable: true, flush, publish, undo })
 }
 
 /** Renames, unless somebody made the target in the meantime. */
@@ -142,12 +144,20 @@ async function openInPlace(path: string): Promise<FileTarget> {
     throw targetError(error, path)
   })
   const isBlock = (await handle.stat()).isBlockDevice()
-  const finish = async (): Promise<void> => {
+  const flush = async (): Promise<void> => {
     if (isBlock) await handle.sync()
     await handle.close()
   }
-  const undo = (): Promise<void> => Promise.resolve()
-  return fileTarget({ name: path, handle, isBlank: false, isSeekable: isBlock, finish, undo })
+  const nothing = (): Promise<void> => Promise.resolve()
+  return fileTarget({
+    name: path,
+    handle,
+    isBlank: false,
+    isSeekable: isBlock,
+    flush,
+    publish: nothing,
+    undo: nothing
+  })
 }
 
 interface FileTargetParts {
@@ -155,19 +165,30 @@ interface FileTargetParts {
   readonly handle: FileHandle
   readonly isBlank: boolean
   readonly isSeekable: boolean
-  /** Makes the result final and closes the handle. */
-  readonly finish: () => Promise<void>
+  /** Makes what was written durable and closes the handle. */
+  readonly flush: () => Promise<void>
+  /** Makes the result seen under its name. */
+  readonly publish: () => Promise<void>
   /** Takes away what was written. */
   readonly undo: () => Promise<void>
 }
 
-function fileTarget({ name, handle, isBlank, isSeekable, finish, undo }: FileTargetParts): FileTarget {
+function fileTarget(parts: FileTargetParts): FileTarget {
+  const { name, handle, isBlank, isSeekable, flush, publish, undo } = parts
   const inWords = (error: unknown): never => {
     throw error instanceof TargetError ? error : targetError(error, name)
   }
   let isCommitted = false
   let committing: Promise<void> | undefined
   let discarding: Promise<void> | undefined
+  const finish = async (): Promise<void> => {
+    await flush()
+    // The pipeline may have been torn down while the disk was busy.
+    if (discarding !== undefined)
+      throw new TargetError('TARGET_CLOSED', `${name} was given up before it was finished`, { where: name })
+    await publish()
+    isCommitted = true
+  }
   const discard = async (): Promise<void> => {
     await committing?.catch(() => undefined) // told by commit()
     if (isCommitted) return
@@ -184,7 +205,6 @@ function fileTarget({ name, handle, isBlank, isSeekable, finish, undo }: FileTar
     async commit() {
       committing = finish().catch(inWords)
       await committing
-      isCommitted = true
     },
     // Several may ask, and each must wait until it is done: the process may end right after.
     discard: () => (discarding ??= discard())

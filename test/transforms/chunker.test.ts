@@ -1,0 +1,183 @@
+import t from 'tap'
+import { pipeline } from 'node:stream/promises'
+import { createFastCdc } from '../../lib/chunking/fastcdc.js'
+import type { StreamStart } from '../../lib/records.js'
+import { chunker, createSlabPool, type ChunkBatch, type ChunkerOptions } from '../../transforms/index.js'
+import { difference } from '../helpers/bytes.js'
+import { cutEvery, cutRandomly, mixedBytes, randomBytes } from '../helpers/data.js'
+import { caught } from '../helpers/errors.js'
+import { endless, holdingSink, runStage, settle } from '../helpers/streams.js'
+
+const KiB = 1024
+const MiB = 1024 * KiB
+const fastcdc: ChunkerOptions = { chunker: 'fastcdc', min: 4 * KiB, avg: 16 * KiB, max: 32 * KiB }
+
+/** Chunks as `offset+size`, checked to follow each other and to be made of the bytes. */
+function chunksOf(batches: readonly ChunkBatch[], bytes: Uint8Array): string[] {
+  const chunks: string[] = []
+  let offset = 0
+  for (const batch of batches) {
+    if (batch.streamOffset !== offset)
+      throw new Error(`a batch starts at ${batch.streamOffset}, not ${offset}`)
+    const sum = batch.sizes.reduce((total, size) => total + size, 0)
+    if (sum !== batch.bytes.length || sum === 0) throw new Error('sizes do not add up to the batch')
+    const diff = difference(batch.bytes, bytes.subarray(offset, offset + sum))
+    if (diff !== 'equal') throw new Error(diff)
+    for (const size of batch.sizes) {
+      chunks.push(`${offset}+${size}`)
+      offset += size
+    }
+  }
+  if (offset !== bytes.length) throw new Error(`${offset} of ${bytes.length} bytes came out`)
+  return chunks
+}
+
+const run = (pieces: Iterable<unknown>, options: ChunkerOptions): Promise<ChunkBatch[]> =>
+  runStage<ChunkBatch>(pieces, chunker(options))
+
+await t.test('the chunks do not depend on how the bytes arrive', async (t) => {
+  const bytes = mixedBytes(3 * MiB + 12_345, 1, 32 * KiB)
+  for (const options of [{ avg: 64 * KiB }, { avg: 1000 }, fastcdc]) {
+    const whole = await run([bytes], options)
+    const expected = chunksOf(whole, bytes)
+    t.equal(whole.length > 2, true, 'several batches')
+    for (const [name, pieces] of [
+      ['64 KiB at a time', cutEvery(bytes, 64 * KiB)],
+      ['1 MiB at a time', cutEvery(bytes, MiB)],
+      ['random cuts', cutRandomly(bytes, 2, 3000)],
+      ['random large cuts', cutRandomly(bytes, 3, MiB)]
+    ] as const) {
+      const batches = await run(pieces, options)
+      t.equal(chunksOf(batches, bytes).join(), expected.join(), name)
+      t.equal(batches.length, whole.length, `${name}: the same batches`)
+    }
+  }
+})
+
+await t.test('byte by byte, across the end of a batch', async (t) => {
+  const bytes = mixedBytes(MiB + 20_000, 4, 32 * KiB)
+  for (const options of [{ avg: 64 * KiB }, fastcdc]) {
+    const expected = chunksOf(await run([bytes], options), bytes)
+    const pieces = [bytes.subarray(0, MiB - 20_000), ...cutEvery(bytes.subarray(MiB - 20_000), 1)]
+    t.equal(chunksOf(await run(pieces, options), bytes).join(), expected.join())
+  }
+})
+
+await t.test('the chunks are those of the boundary finder', async (t) => {
+  const bytes = mixedBytes(2 * MiB, 5)
+  const find = createFastCdc({ min: 4 * KiB, avg: 16 * KiB, max: 32 * KiB })
+  const expected: string[] = []
+  for (let start = 0; start < bytes.length;) {
+    const end = find(bytes, start, bytes.length, true)
+    expected.push(`${start}+${end - start}`)
+    start = end
+  }
+  t.equal(chunksOf(await run([bytes], fastcdc), bytes).join(), expected.join())
+  const fixed = chunksOf(
+    await run([bytes.subarray(0, 2_000_001)], { avg: 100_000 }),
+    bytes.subarray(0, 2_000_001)
+  )
+  t.equal(fixed.length, 21)
+  t.equal(fixed.at(-1), '2000000+1')
+})
+
+await t.test('chunks of the largest size', async (t) => {
+  const bytes = Buffer.alloc(10 * MiB + 1)
+  const sizes = (await run([bytes], { chunker: 'fastcdc', avg: 4 * MiB })).map(({ sizes }) => [...sizes])
+  t.strictSame(sizes.flat(), [4 * MiB, 4 * MiB, 2 * MiB + 1])
+  const fixed = (await run([bytes], { avg: 4 * MiB })).map(({ sizes }) => [...sizes])
+  t.strictSame(fixed, [[4 * MiB], [4 * MiB], [2 * MiB + 1]], 'a large chunk is a batch of its own')
+})
+
+await t.test('streams: each starts anew, no chunk spans two', async (t) => {
+  const start = (stream: number): StreamStart => ({ kind: 'stream', stream })
+  const [first, second] = [randomBytes(100_000, 6), randomBytes(70_000, 7)]
+  for (const options of [{ avg: 16 * KiB }, fastcdc]) {
+    const batches = await run(
+      [start(0), first, start(3), start(1), second.subarray(0, 9), second.subarray(9)],
+      options
+    )
+    t.strictSame(
+      batches.map(({ stream, streamOffset }) => [stream, streamOffset]),
+      [
+        [0, 0],
+        [1, 0]
+      ]
+    )
+    t.strictSame(chunksOf(batches.slice(0, 1), first), chunksOf(await run([first], options), first))
+    t.strictSame(chunksOf(batches.slice(1), second), chunksOf(await run([second], options), second))
+  }
+  const [only] = await run([first], { stream: 5 })
+  t.equal(only?.stream, 5)
+})
+
+await t.test('nothing in, nothing out', async (t) => {
+  t.strictSame(await run([], {}), [])
+  t.strictSame(await run([Buffer.alloc(0), Buffer.alloc(0)], fastcdc), [])
+  const bytes = randomBytes(5000, 8)
+  const batches = await run([Buffer.alloc(0), bytes, Buffer.alloc(0)], { avg: 4 * KiB })
+  t.strictSame(chunksOf(batches, bytes), ['0+4096', '4096+904'])
+})
+
+await t.test('what it gives is a copy in shared memory', async (t) => {
+  const bytes = randomBytes(5000, 9)
+  const [batch] = await run([bytes], { avg: 4 * KiB })
+  t.ok(batch?.bytes.buffer instanceof SharedArrayBuffer)
+  const copy = Buffer.from(bytes)
+  bytes.fill(0)
+  t.equal(difference(batch?.bytes ?? bytes, copy), 'equal')
+})
+
+await t.test('one large buffer is cut as it is asked for, not all at once', async (t) => {
+  const slabs = createSlabPool()
+  let acquired = 0
+  const counting = { acquire: (size: number) => (acquired++, slabs.acquire(size)) }
+  const large = Buffer.alloc(64 * MiB)
+  const source = endless(() => large)
+  const { stream, isFull } = holdingSink(2)
+  const stage = chunker({ slabs: counting })
+  const done = pipeline(source.stream, stage, stream).catch(() => undefined)
+  await isFull
+  await settle()
+  t.ok(acquired <= 6, `${acquired} of 64 batches are made while two were taken`)
+  stage.destroy()
+  await done
+})
+
+await t.test('released memory is used again and holds the right bytes', async (t) => {
+  const bytes = mixedBytes(8 * MiB, 10)
+  const slabs = createSlabPool()
+  const memory = new Set<ArrayBufferLike>()
+  const found: Buffer[] = []
+  const stage = chunker({ ...fastcdc, slabs })
+  await pipeline(cutEvery(bytes, 100_000), stage, async (batches: AsyncIterable<ChunkBatch>) => {
+    for await (const batch of batches) {
+      memory.add(batch.bytes.buffer)
+      found.push(Buffer.from(batch.bytes))
+      batch.release?.()
+    }
+  })
+  t.equal(difference(Buffer.concat(found), bytes), 'equal')
+  t.ok(memory.size <= 4, `${memory.size} slabs for 8 batches`)
+})
+
+await t.test('settings that make no sense are refused', (t) => {
+  const refused = (options: ChunkerOptions): string => caught(() => chunker(options))
+  const range = 'UsageError USAGE: chunk sizes must be whole numbers from 512 bytes to 4 MiB; these are'
+  t.equal(refused({ avg: 511 }), `${range} 511, 511, 511`)
+  t.equal(refused({ avg: 4 * MiB + 1 }), `${range} 4194305, 4194305, 4194305`)
+  t.equal(refused({ avg: 1000.5 }), `${range} 1000.5, 1000.5, 1000.5`)
+  t.equal(refused({ avg: NaN }), `${range} NaN, NaN, NaN`)
+  t.equal(refused({ ...fastcdc, min: 511 }), `${range} 511, 16384, 32768`)
+  t.equal(
+    refused({ ...fastcdc, min: 16 * KiB + 1 }),
+    'UsageError USAGE: chunk sizes must rise: smallest 16385, average 16384, largest 32768 do not'
+  )
+  t.equal(
+    refused({ ...fastcdc, max: 16 * KiB - 1 }),
+    'UsageError USAGE: chunk sizes must rise: smallest 4096, average 16384, largest 16383 do not'
+  )
+  for (const avg of [512, 513, 1000, 2050, 4 * MiB])
+    t.equal(refused({ chunker: 'fastcdc', avg }), 'nothing was thrown', `defaults fit an average of ${avg}`)
+  t.end()
+})
