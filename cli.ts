@@ -67,7 +67,7 @@ async function main([name, ...argv]: readonly string[]): Promise<void> {
 function fail(error: unknown, argv: readonly string[]): void {
   if (received !== undefined) {
     // Dying by the signal itself tells the shell the truth, and does not wait for a write that nobody reads.
-    process.stderr.write(`hexz: stopped by ${received}; nothing was left behind\n`)
+    process.stderr.write(`hexz: stopped by ${received} before it was done\n`)
     process.removeAllListeners(received)
     process.kill(process.pid, received)
     return

@@ -12,6 +12,7 @@ import {
   openInput,
   parseCount,
   parseSize,
+  sizeNote,
   sizeOption,
   takePlaces,
   textFlag
@@ -30,7 +31,7 @@ const commonFlags = {
     type: 'string',
     shortFlag: 'o',
     value: 'FILE',
-    help: 'the snapshot; - or nothing is standard output'
+    help: 'where the snapshot goes; default -, standard output'
   },
   profile: {
     type: 'string',
@@ -48,12 +49,18 @@ const commonFlags = {
   concurrency: {
     type: 'string',
     value: 'N',
-    help: 'worker threads; default one a core. The result does not depend on it'
+    help: 'worker threads, 1 to 64; default one per core. The result does not depend on it'
   },
-  dedupMemory: { type: 'string', value: 'SIZE', help: 'memory to remember chunks in; default 512M' }
+  dedupMemory: {
+    type: 'string',
+    value: 'SIZE',
+    help: 'memory to remember chunks in, 1M or more; default 512M'
+  }
 } as const satisfies Flags
 
 const profileNotes = [
+  sizeNote,
+  '',
   'Profiles:',
   ...profileNames.map((name) => {
     const { codec, level, chunkSize, purpose } = profiles[name]

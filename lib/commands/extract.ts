@@ -4,7 +4,7 @@ import { openDescriptor, openTarget, type FileTarget, type Target } from '../tar
 import { defaultWorkerCount } from '../workers/pool.js'
 import { isSet, type Arguments, type Command } from './command.js'
 import { openSnapshotBytes } from './open-input.js'
-import { concurrencyOption, sizeOption, takePlaces, textFlag } from './options.js'
+import { concurrencyOption, sizeNote, sizeOption, takePlaces, textFlag } from './options.js'
 import { credentialsFor, openFlags } from './passphrase.js'
 import { createProgress, formatSize, parseProgressMode, progressFlag, type Progress } from './progress.js'
 import { peakMemory } from './report.js'
@@ -20,17 +20,18 @@ export const extract: Command = {
       type: 'string',
       shortFlag: 'o',
       value: 'FILE',
-      help: 'where the bytes go; - or nothing is standard output'
+      help: 'where the bytes go; default -, standard output'
     },
     stream: { type: 'string', value: 'NAME', help: 'which stream; default the first, disk' },
     offset: { type: 'string', value: 'SIZE', help: 'first byte; default 0' },
-    length: { type: 'string', value: 'SIZE', help: 'bytes; default up to the end' },
+    length: { type: 'string', value: 'SIZE', help: 'how many bytes; default to the end' },
     force: { type: 'boolean', shortFlag: 'f', help: 'replace an existing target, or write to a device' },
     ...openFlags,
     json: { type: 'boolean', help: 'the final summary as JSON' },
     progress: progressFlag,
-    concurrency: { type: 'string', value: 'N', help: 'worker threads; default one a core' }
+    concurrency: { type: 'string', value: 'N', help: 'worker threads, 1 to 64; default one per core' }
   },
+  notes: sizeNote,
   async run(args, { signal }) {
     const [sourcePath, targetPath = '-'] = takePlaces(args, [
       textFlag(args, 'source'),

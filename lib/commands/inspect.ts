@@ -12,7 +12,7 @@ export const inspect: Command = {
   name: 'inspect',
   summary: 'show what a snapshot holds',
   usage: ['SNAPSHOT [--json]'],
-  flags: { json: { type: 'boolean', help: 'for programs' }, ...openFlags },
+  flags: { json: { type: 'boolean', help: 'the same as JSON' }, ...openFlags },
   async run(args) {
     const [path] = takePlaces(args, [undefined])
     if (path === undefined) throw new UsageError('no snapshot is named; give a file, or - for standard input')

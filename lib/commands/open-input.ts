@@ -1,5 +1,5 @@
 import { dirname } from 'node:path'
-import { lstat } from 'node:fs/promises'
+import { stat } from 'node:fs/promises'
 import { openFileBytes, spool, type ByteSource } from '../reader/byte-source.js'
 import { openSource } from '../source/source.js'
 import { openInput } from './options.js'
@@ -13,7 +13,7 @@ import { openInput } from './options.js'
 export async function openSnapshotBytes(path: string, targetPath = '-'): Promise<ByteSource> {
   const folder = targetPath === '-' ? undefined : dirname(targetPath)
   if (path === '-') return spool(await openInput('-'), folder)
-  const stats = await lstat(path).catch(() => undefined)
+  const stats = await stat(path).catch(() => undefined)
   if (stats?.isFIFO() === true) return spool(await openSource(path), folder)
   return openFileBytes(path)
 }

@@ -6,6 +6,10 @@ import { pipeSource } from '../source/pipe-source.js'
 import { openDescriptorSource, openSource, type Source } from '../source/source.js'
 import type { Arguments } from './command.js'
 
+/** What SIZE means, for the help of a command that takes one. */
+export const sizeNote =
+  'SIZE is in bytes, or a number with K, M, G or T, such as 64K, 1MiB or 1.5G; KB, MB and GB count in thousands.'
+
 /** Multipliers as dd and coreutils have them: K and KiB are 1024, KB is 1000. */
 const units = new Map<string, number>(
   ['k', 'm', 'g', 't', 'p'].flatMap((letter, i) => [

@@ -17,7 +17,7 @@ export const verify: Command = {
     ...openFlags,
     json: { type: 'boolean', help: 'the result as JSON' },
     progress: progressFlag,
-    concurrency: { type: 'string', value: 'N', help: 'worker threads; default one a core' }
+    concurrency: { type: 'string', value: 'N', help: 'worker threads, 1 to 64; default one per core' }
   },
   async run(args, { signal }) {
     const [path] = takePlaces(args, [undefined])
