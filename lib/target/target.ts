@@ -13,7 +13,7 @@ export interface Target {
   /** Writes pieces behind what was written before. */
   write(pieces: readonly Uint8Array[]): Promise<void>
   commit(): Promise<void>
-  /** Safe to call after `commit`, and twice. */
+  /** Safe to call after `commit`, and twice: the second call waits for what the first does. */
   discard(): Promise<void>
 }
 
@@ -84,9 +84,11 @@ async function openPartial(
       { where: partial }
     )
   })
-  const finish = async (): Promise<void> => {
+  const flush = async (): Promise<void> => {
     await handle.sync()
     await handle.close()
+  }
+  const publish = async (): Promise<void> => {
     await (force ? rename(partial, path) : renameNew(partial, path))
     await syncFolder(dirname(path))
   }
@@ -95,7 +97,8 @@ async function openPartial(
     handle,
     isBlank: true,
     isSeekable: true,
-    finish,
+    flush,
+    publish,
     undo: () => rm(partial, { force: true })
   })
 }
@@ -117,7 +120,7 @@ async function openInPlace(path: string): Promise<FileTarget> {
     throw targetError(error, path)
   })
   const isBlock = (await handle.stat()).isBlockDevice()
-  const finish = async (): Promise<void> => {
+  const flush = async (): Promise<void> => {
     if (isBlock) await handle.sync()
     await handle.close()
   }
@@ -126,7 +129,8 @@ async function openInPlace(path: string): Promise<FileTarget> {
     handle,
     isBlank: false,
     isSeekable: isBlock,
-    finish,
+    flush,
+    publish: () => Promise.resolve(),
     undo: () => Promise.resolve()
   })
 }
@@ -136,17 +140,25 @@ interface FileTargetParts {
   readonly handle: FileHandle
   readonly isBlank: boolean
   readonly isSeekable: boolean
-  /** Makes the result final and closes the handle. */
-  readonly finish: () => Promise<void>
+  /** Makes what was written durable and closes the handle. */
+  readonly flush: () => Promise<void>
+  /** Makes the result seen under its name. */
+  readonly publish: () => Promise<void>
   /** Takes away what was written. */
   readonly undo: () => Promise<void>
 }
 
-function fileTarget({ name, handle, isBlank, isSeekable, finish, undo }: FileTargetParts): FileTarget {
+function fileTarget(parts: FileTargetParts): FileTarget {
+  const { name, handle, isBlank, isSeekable, flush, publish, undo } = parts
   const inWords = (error: unknown): never => {
     throw error instanceof TargetError ? error : targetError(error, name)
   }
-  let isDone = false
+  let isCommitted = false
+  let discarded: Promise<void> | undefined
+  const takeBack = async (): Promise<void> => {
+    await handle.close().catch(() => undefined) // closed already when the commit failed half-way
+    await undo()
+  }
   return {
     name,
     isBlank,
@@ -155,14 +167,15 @@ function fileTarget({ name, handle, isBlank, isSeekable, finish, undo }: FileTar
     writeAt: (offset, piece) => writeAll(handle.fd, [piece], name, offset),
     setSize: (size) => handle.truncate(size).catch(inWords),
     async commit() {
-      await finish().catch(inWords)
-      isDone = true
+      await flush().catch(inWords)
+      // The pipeline may have been torn down while the disk was busy.
+      if (discarded !== undefined)
+        throw new TargetError('TARGET_CLOSED', `${name} was given up before it was finished`, { where: name })
+      await publish().catch(inWords)
+      isCommitted = true
     },
     async discard() {
-      if (isDone) return
-      isDone = true
-      await handle.close().catch(() => undefined) // closed already when finish() failed half-way
-      await undo()
+      if (!isCommitted) await (discarded ??= takeBack())
     }
   }
 }
