@@ -18,11 +18,12 @@ import type { ByteSource } from './byte-source.js'
 import { blockStreamOffset } from './check-block.js'
 import { findFrames, type FoundFrame } from './damaged-frames.js'
 import { createPlacer } from './placer.js'
+import { createProvisional } from './provisional.js'
 import { createRangeSet, missingFrom, type Range } from './ranges.js'
 import type { OpenOptions } from './open-snapshot.js'
 import { readHeader, readStructure, unlockHeader } from './structure.js'
 
-/** Where recovered bytes go. What is not given stays a hole. */
+/** Where recovered bytes go. What is not given stays a hole; what proves wrong later is overwritten with zeros. */
 export interface RecoverTarget {
   writeAt(offset: number, bytes: Uint8Array): Promise<void>
 }
@@ -102,8 +103,9 @@ function createRestorer({ source, start, sealing }: Frames, stream: number, targ
   let streamSize: number | undefined
   /** The stream is at least this long. */
   let knownSize = 0
-  /** Digests of the blocks since the last page, by place. */
-  const fresh = new Map<number, { size: number; digest: Uint8Array }>()
+  const provisional = createProvisional(formatLimits.pageEntryCountMax)
+  /** What pages have described: nothing that comes later can know better. */
+  const settled = createRangeSet()
 
   const write = async (offset: number, bytes: Uint8Array): Promise<void> => {
     await target.writeAt(offset, bytes)
@@ -119,14 +121,20 @@ function createRestorer({ source, start, sealing }: Frames, stream: number, targ
     knownSize = Math.max(knownSize, streamOffset + header.rawSize)
     const place = { blockOffset: offset, storedSize: bytes.length, rawSize: header.rawSize, innerOffset: 0 }
     const raw = await blocks.decode(bytes, place)
-    await write(streamOffset, raw)
-    if (fresh.size < formatLimits.pageEntryCountMax)
-      fresh.set(streamOffset, { size: raw.length, digest: blake3(raw) })
+    await writeProvisional(streamOffset, raw)
+  }
+
+  const writeProvisional = async (offset: number, raw: Uint8Array): Promise<void> => {
+    if (settled.touches(offset, offset + raw.length)) return
+    await write(offset, raw)
+    provisional.add({ offset, size: raw.length, digest: blake3(raw) })
   }
 
   const takeHole = (size: number): Promise<void> => {
     const restore = (offset: number): Promise<void> => {
+      if (settled.touches(offset, offset + size)) return Promise.resolve()
       recovered.add(offset, offset + size)
+      provisional.add({ offset, size })
       knownSize = Math.max(knownSize, offset + size)
       return Promise.resolve()
     }
@@ -142,14 +150,14 @@ function createRestorer({ source, start, sealing }: Frames, stream: number, targ
       for (const blockOffset of blockOffsets) {
         const raw = await attempt(() => blocks.readAt(blockOffset))
         if (raw === undefined) return
-        await write(at, raw)
+        await writeProvisional(at, raw)
         at += raw.length
       }
     }
     await placer.place({ size: header.rawSize, restore })
   }
 
-  /** Bytes that were written in good faith and are wrong. A chunk is at most 4 MiB. */
+  /** A chunk, at most 4 MiB, that was written in good faith and is wrong. */
   const takeBack = async (offset: number, size: number): Promise<void> => {
     recovered.remove(offset, offset + size)
     await target.writeAt(offset, new Uint8Array(size))
@@ -157,24 +165,31 @@ function createRestorer({ source, start, sealing }: Frames, stream: number, targ
 
   /** An intact page is the last word on what it describes. */
   const takePage = async (page: IndexPage): Promise<void> => {
+    const { right, wrong } = provisional.judge(page)
+    for (const { offset, size } of wrong) recovered.remove(offset, offset + size)
+    for (const { offset, size } of right) recovered.add(offset, offset + size)
+    for (const { offset, size, digest } of wrong) if (digest !== undefined) await takeBack(offset, size)
+    const known = new Set(right.map((one) => one.offset))
     let offset = page.streamOffset
     for (const entry of page.entries) {
-      if (isContradicted(entry, fresh.get(offset))) await takeBack(offset, entry.rawSize)
-      else if (!recovered.has(offset, offset + entry.rawSize)) await restoreEntry(entry, offset)
-      offset += entry.rawSize
+      const end = offset + entry.rawSize
+      if (!known.has(offset) || !recovered.has(offset, end)) await restoreEntry(entry, offset)
+      offset = end
     }
-    fresh.clear()
+    settled.add(page.streamOffset, offset)
     placer.moveTo(offset)
     knownSize = Math.max(knownSize, offset)
   }
 
   const restoreEntry = async (entry: Entry, offset: number): Promise<void> => {
+    const end = offset + entry.rawSize
     if (entry.kind === 'hole') {
-      recovered.add(offset, offset + entry.rawSize)
+      recovered.add(offset, end)
       return
     }
     const raw = await attempt(() => blocks.read(entry))
     if (raw !== undefined) await write(offset, raw)
+    else if (recovered.touches(offset, end)) await takeBack(offset, entry.rawSize)
   }
 
   return {
@@ -183,8 +198,10 @@ function createRestorer({ source, start, sealing }: Frames, stream: number, targ
       const { header, bytes } = frame
       const payload = bytes.subarray(frameHeaderSize)
       const indexBytes = (): Promise<Uint8Array> => decodeIndexBytes(header.codec, payload, header.rawSize)
-      if (header.type === 'root')
+      if (header.type === 'root') {
         streamSize = decodeIndexRoot(await indexBytes(), source.name).streams[stream]?.size
+        recovered.remove(streamSize ?? 0, Number.MAX_SAFE_INTEGER) // what was placed behind the end is wrong
+      }
       if (header.stream !== stream) return
       if (header.type === 'block') await takeBlock(frame)
       if (header.type === 'hole') await takeHole(decodeHolePayload(payload, source.name))
@@ -198,12 +215,6 @@ function createRestorer({ source, start, sealing }: Frames, stream: number, targ
       streamSize
     })
   }
-}
-
-/** Whether the page names another chunk than the block gave, which was intact by its checksum alone. */
-function isContradicted(entry: Entry, found: { size: number; digest: Uint8Array } | undefined): boolean {
-  if (entry.kind !== 'block' || found?.size !== entry.rawSize) return false
-  return Buffer.compare(found.digest, entry.digest) !== 0
 }
 
 function misplaced(where: string, offset: number): CorruptError {
