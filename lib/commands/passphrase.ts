@@ -7,7 +7,7 @@ import { readIdentity, readRecipient } from '../crypto/keys.js'
 import { KeyError, UsageError } from '../errors.js'
 import type { ByteSource } from '../reader/byte-source.js'
 import { readHeader } from '../reader/structure.js'
-import { sourceError } from '../source/source.js'
+import { sourceError } from '../source/source-error.js'
 import { isSet, type Arguments, type Flags } from './command.js'
 import { parseCount, textFlag, textFlags } from './options.js'
 

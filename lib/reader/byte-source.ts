@@ -4,7 +4,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { randomUUID } from 'node:crypto'
 import { SourceError } from '../errors.js'
-import { sourceError, type Source } from '../source/source.js'
+import { sourceError } from '../source/source-error.js'
+import type { Source } from '../source/source.js'
 import { targetError, writeAll } from '../target/write-all.js'
 
 /** Bytes that can be read at any offset: what a snapshot is opened from. */

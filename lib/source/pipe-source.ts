@@ -1,9 +1,10 @@
 import { Socket } from 'node:net'
 import { memoryLimits } from '../limits.js'
-import { sourceError, type Source } from './source.js'
+import { sourceError } from './source-error.js'
+import type { Source } from './source.js'
 
 /**
- * A pipe or socket that is open already, such as standard input.
+ * A pipe or socket that is open already, such as standard input. `close` closes the descriptor.
  *
  * Reads into one buffer, handed out a piece at a time: a stream of Node's own would allocate 64 KiB for
  * each read, and that garbage is a tenth of what a build may keep in memory. Nothing is read while a
@@ -48,7 +49,8 @@ export function pipeSource(fd: number, name: string): Source {
   }
 
   function close(): Promise<void> {
-    socket?.destroy()
+    socket ??= openSocket(fd, onread)
+    socket.destroy()
     return Promise.resolve()
   }
 

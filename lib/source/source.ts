@@ -1,9 +1,13 @@
-import { constants, read, type BigIntStats } from 'node:fs'
-import { open, readFile } from 'node:fs/promises'
+import { constants, open as openCallback, read, type BigIntStats } from 'node:fs'
+import { open, readFile, stat } from 'node:fs/promises'
 import { basename } from 'node:path'
 import { promisify } from 'node:util'
-import { errnoOf, SourceError } from '../errors.js'
+import { SourceError } from '../errors.js'
 import { memoryLimits } from '../limits.js'
+import { pipeSource } from './pipe-source.js'
+import { sourceError } from './source-error.js'
+
+const openDescriptor = promisify(openCallback)
 
 /** Bytes that are read once, front to back. */
 export interface Source {
@@ -26,6 +30,16 @@ export interface Source {
  * @throws SourceError SOURCE_MISSING, SOURCE_UNREADABLE
  */
 export async function openSource(path: string): Promise<Source> {
+  const isPipe = await stat(path).then(
+    (stats) => stats.isFIFO(),
+    () => false // told by open()
+  )
+  if (isPipe) {
+    const fd = await openDescriptor(path, constants.O_RDONLY).catch((error: unknown) => {
+      throw sourceError(error, path)
+    })
+    return pipeSource(fd, path)
+  }
   const handle = await open(path, constants.O_RDONLY).catch((error: unknown) => {
     throw sourceError(error, path)
   })
@@ -137,30 +151,4 @@ function changed(name: string, expected: number, found: number): SourceError {
 async function deviceSize(path: string): Promise<number | undefined> {
   const sectors = await readFile(`/sys/class/block/${basename(path)}/size`, 'utf8').catch(() => '')
   return /^\d+\s*$/.test(sectors) ? Number(sectors) * 512 : undefined
-}
-
-/** The system's error in our words. */
-export function sourceError(error: unknown, name: string): SourceError {
-  if (error instanceof SourceError) return error
-  const details = { where: name, cause: error }
-  switch (errnoOf(error)) {
-    case 'ENOENT':
-    case 'ENOTDIR':
-      return new SourceError('SOURCE_MISSING', `${name} does not exist`, details)
-    case 'EISDIR':
-      return new SourceError(
-        'SOURCE_UNREADABLE',
-        `${name} is a directory; a source is a file, a device or a pipe (for a folder: tar -c ${name} | hexz build -)`,
-        details
-      )
-    case 'EACCES':
-    case 'EPERM':
-      return new SourceError('SOURCE_UNREADABLE', `${name} can't be read: permission denied`, details)
-    default:
-      return new SourceError(
-        'SOURCE_UNREADABLE',
-        `${name} can't be read: ${error instanceof Error ? error.message : String(error)}`,
-        details
-      )
-  }
 }

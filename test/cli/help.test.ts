@@ -135,7 +135,11 @@ await t.test('help of each command', async (t) => {
     )
     const flagLines = lines.filter((line) => /^ {2}(-\w, | {4})--/.test(line))
     const [found, texts] = [0, 1].map((i) => flagLines.map((line) => line.trim().split(/ {2,}/)[i]))
-    t.strictSame(found?.filter((flag) => flags.includes(flag ?? '')), flags, `${name}: flags`)
+    t.strictSame(
+      found?.filter((flag) => flags.includes(flag ?? '')),
+      flags,
+      `${name}: flags`
+    )
     t.ok(
       texts?.every((text) => (text ?? '').length > 10),
       `${name}: each flag is explained`

@@ -10,18 +10,9 @@ const known = `the commands are ${Object.keys(commands).join(', ')}`
 
 /** Words, and what is said of them. All exit 2, before anything is opened or made. */
 const mistakes: readonly (readonly [words: string, message: string])[] = [
-  [
-    'bulid disk.img',
-    `there is no command "bulid"; ${known}`
-  ],
-  [
-    'toString',
-    `there is no command "toString"; ${known}`
-  ],
-  [
-    '--frobnicate',
-    `there is no command "--frobnicate"; ${known}`
-  ],
+  ['bulid disk.img', `there is no command "bulid"; ${known}`],
+  ['toString', `there is no command "toString"; ${known}`],
+  ['--frobnicate', `there is no command "--frobnicate"; ${known}`],
   ['build', 'no source is named; give a file, a device, or - for standard input'],
   ['build disk.img -o new.st extra', '"extra" is one argument too many'],
   ['build disk.img new.st extra more', '"extra more" is one argument too many'],

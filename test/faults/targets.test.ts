@@ -122,7 +122,7 @@ await t.test('a target that fills up', async (t) => {
     ['hexz extract a.st > /dev/full', full('standard output')],
     ['hexz extract a.st -o /dev/full', full('/dev/full')],
     ['hexz inspect a.st > /dev/full', full('standard output')],
-    ['hexz verify a.st --json > /dev/full', full('standard output')],
+    ['hexz verify a.st > /dev/full', full('standard output')],
     ['hexz --help > /dev/full', full('standard output')],
     ['(ulimit -f 100; hexz build disk.img -o new.st)', full('new.st')],
     ['(ulimit -f 100; hexz build disk.img -o old --force)', full('old')],
