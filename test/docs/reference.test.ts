@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { setTimeout } from 'node:timers/promises'
 import t from 'tap'
+import { helpOf } from '../../lib/commands/command.js'
 import { commands } from '../../lib/commands/index.js'
 import { exitCodes, type ErrorCode } from '../../lib/errors.js'
 import { cli, hexz, makeTools, root, run, skipUnless } from './run.js'
@@ -44,9 +45,8 @@ void t.test('each flag of --help is in docs/cli.md, and back', async (t) => {
     ])
   )
   documented.set('pack', [...(documented.get('build') ?? []), ...(documented.get('pack') ?? [])])
-  for (const name of Object.keys(commands)) {
-    const { stdout } = await hexz([name, '--help'])
-    const help = stdout.toString().split('\n')
+  for (const [name, load] of Object.entries(commands)) {
+    const help = helpOf(await load()).split('\n')
     const flags = help.flatMap(
       (line) => /^ {2,6}((?:-\w, )?--[a-z-]+(?: [A-Z]+)?)(?: {2}|$)/.exec(line)?.[1] ?? []
     )
@@ -134,6 +134,11 @@ void t.test('the keys of the JSON are those of docs/cli.md', async (t) => {
   writeFileSync(at('bad.st'), bytes)
   const recovered = await hexz(['recover', at('bad.st'), '-o', at('saved'), '--json'])
   holds('### JSON of recover', recovered.stdout.toString(), ['streamSize'])
+  const locked = await hexz(['build', image, '-e', '-o', at('locked.st')], {
+    env: { HEXZ_PASSPHRASE: 'one' }
+  })
+  t.equal(locked.exitCode, 0)
+  holds('### JSON of key list', (await hexz(['key', 'list', at('locked.st'), '--json'])).stdout.toString())
   const error = await hexz(['verify', at('bad.st'), '--json'])
   holds('### JSON of an error', error.stderr, ['offset'])
   t.equal(error.exitCode, 5)
@@ -158,7 +163,6 @@ void t.test('- is standard input and output, also as the value of a flag', async
   const direct = await hexz(['build', image])
   const spelled = [
     ['build', '-s', '-', '-o', '-'],
-    ['build', '--source=-', '--output=-'],
     ['build', '--source', '-', '-']
   ]
   for (const args of spelled) {
