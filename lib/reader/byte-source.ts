@@ -24,6 +24,12 @@ export interface ByteSource {
   close(): Promise<void>
 }
 
+/** Fills `into`, whether or not the source made use of it for its answer. */
+export async function readInto(source: ByteSource, offset: number, into: Uint8Array): Promise<void> {
+  const found = await source.read(offset, into.length, into)
+  if (found !== into) into.set(found)
+}
+
 /** @throws SourceError SOURCE_MISSING, SOURCE_UNREADABLE */
 export async function openFileBytes(path: string): Promise<ByteSource> {
   const handle = await open(path, constants.O_RDONLY).catch((error: unknown) => {

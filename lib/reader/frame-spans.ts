@@ -4,7 +4,7 @@ import { decodeFrameHeader, frameHeaderSize, sealOverhead, type FrameHeader } fr
 import { memoryLimits } from '../limits.js'
 import type { WorkerPool } from '../workers/pool.js'
 import type { SlabPool } from '../workers/slabs.js'
-import type { ByteSource } from './byte-source.js'
+import { readInto, type ByteSource } from './byte-source.js'
 
 /** A frame in a span. */
 export interface PlacedFrame {
@@ -41,7 +41,7 @@ export async function* frameSpans(
   for (let offset = start; offset < end;) {
     const size = Math.min(wanted, end - offset)
     const slab = slabs.acquire(size)
-    await source.read(offset, size, slab.bytes)
+    await readInto(source, offset, slab.bytes)
     const frames: PlacedFrame[] = []
     let used = 0
     wanted = memoryLimits.batchSize

@@ -252,14 +252,15 @@ interface Frames {
   readonly sealing: Sealing | undefined
 }
 
-/** Behind the header; when that is damaged, the whole file is searched, for frames that are not sealed. */
+/**
+ * Behind the header; when that is damaged, the whole file is searched, for frames that are not sealed. Key
+ * slots that do not open are no damage to search behind: sealed frames say nothing without the key.
+ */
 async function readStart(source: ByteSource, credentials: Credentials): Promise<Frames> {
-  try {
-    const header = await readHeader(source)
-    return { source, start: header.framesOffset, sealing: await unlockHeader(source, header, credentials) }
-  } catch (error) {
-    const isLost = error instanceof CorruptError && error.code !== 'NOT_A_SNAPSHOT'
-    if (!isLost) throw error
-    return { source, start: 0, sealing: undefined }
-  }
+  const header = await readHeader(source).catch((error: unknown) => {
+    if (error instanceof CorruptError && error.code !== 'NOT_A_SNAPSHOT') return undefined
+    throw error
+  })
+  if (header === undefined) return { source, start: 0, sealing: undefined }
+  return { source, start: header.framesOffset, sealing: await unlockHeader(source, header, credentials) }
 }

@@ -4,7 +4,7 @@ import type { IndexRoot } from '../format/index-root.js'
 import { memoryLimits } from '../limits.js'
 import type { WorkerPool } from '../workers/pool.js'
 import type { SlabPool } from '../workers/slabs.js'
-import type { ByteSource } from './byte-source.js'
+import { readInto, type ByteSource } from './byte-source.js'
 import type { BlockPlace } from './check-block.js'
 import { inOrder } from './ordered.js'
 
@@ -132,7 +132,7 @@ async function loadGroup(
   let read = { offset: 0, start: 0, size: 0 }
   const flush = async (): Promise<void> => {
     if (read.size > 0)
-      await source.read(read.offset, read.size, stored.bytes.subarray(read.start, read.start + read.size))
+      await readInto(source, read.offset, stored.bytes.subarray(read.start, read.start + read.size))
   }
   for (const entry of entries) {
     const { blockOffset, storedSize, innerOffset, digest } = entry

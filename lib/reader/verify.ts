@@ -3,7 +3,7 @@ import { toCredentials } from '../crypto/slots.js'
 import { CorruptError } from '../errors.js'
 import type { IndexPage } from '../format/index-page.js'
 import { memoryLimits } from '../limits.js'
-import { createWorkerPool, type WorkerPool } from '../workers/pool.js'
+import { createWorkerPool, inlinePool, type WorkerPool } from '../workers/pool.js'
 import { createSlabPool } from '../workers/slabs.js'
 import type { ByteSource } from './byte-source.js'
 import { frameSpans, openSpan, type FrameSpan } from './frame-spans.js'
@@ -17,6 +17,7 @@ import { readPage, readStructure, type Structure } from './structure.js'
 export interface VerifyOptions extends Pick<OpenOptions, 'passphrase' | 'identity'> {
   /** Check header, footer, root and index pages only. */
   readonly quick?: boolean
+  /** Worker threads, default one a core; 0 checks on this thread, which is right for small snapshots. */
   readonly concurrency?: number
   readonly signal?: AbortSignal
   /** Called with the bytes of the file checked so far. */
@@ -42,7 +43,7 @@ export async function verifySnapshot(
 ): Promise<VerifyResult> {
   const structure = await readStructure(source, toCredentials(credentials))
   const { root, framesOffset, footer, sealing } = structure
-  const pool = quick ? undefined : createWorkerPool(concurrency)
+  const pool = quick ? undefined : concurrency === 0 ? inlinePool : createWorkerPool(concurrency)
   const known = createKnownBlocks(source, structure)
   let chunkCount = 0
   try {
