@@ -1,15 +1,10 @@
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { constants } from 'node:os'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { text } from 'node:stream/consumers'
-import { setTimeout } from 'node:timers/promises'
 import t from 'tap'
 import { helpOf } from '../../lib/commands/command.js'
 import { commands } from '../../lib/commands/index.js'
-import { exitCodes, type ErrorCode } from '../../lib/errors.js'
-import { cli, hexz, makeTools, root, run, skipUnless } from './run.js'
+import { exitCodes } from '../../lib/errors.js'
+import { hexz, makeTools, root, run, skipUnless } from './run.js'
 
 const read = (name: string): string => readFileSync(join(root, 'docs', name), 'utf8')
 const cliDoc = read('cli.md')
@@ -86,6 +81,24 @@ void t.test('the codes of lib/errors.ts are those of docs/errors.md', (t) => {
   t.end()
 })
 
+void t.test('each dependency is in docs/decisions.md with its licence', (t) => {
+  const readJson = (name: string): unknown => JSON.parse(readFileSync(join(root, name), 'utf8'))
+  const { dependencies, devDependencies } = readJson('package.json') as Record<string, object>
+  const names = [...Object.keys(dependencies ?? {}), ...Object.keys(devDependencies ?? {})]
+  const licences = names.map((name) => {
+    const { license } = readJson(`node_modules/${name}/package.json`) as { license: string }
+    return [name, license.replace(/^\((.*) OR (.*)\)$/, '$1 or $2')]
+  })
+  t.same(
+    rows(section(read('decisions.md'), '## Dependencies')).map(([name = '', licence]) => [
+      withoutTicks(name),
+      licence
+    ]),
+    licences
+  )
+  t.end()
+})
+
 /** Paths of the values in a JSON object: `streams[].name`. An empty list has none. */
 function pathsOf(value: unknown, path = ''): string[] {
   if (Array.isArray(value)) return [...new Set(value.flatMap((item) => pathsOf(item, `${path}[]`)))]
@@ -151,32 +164,6 @@ void t.test('the keys of the JSON are those of docs/cli.md', async (t) => {
   holds('### JSON of progress', shown.stdout.toString(), ['stored'])
 })
 
-void t.test('a code on the command line is the one of the library', async (t) => {
-  const missing = await hexz(['verify', 'missing.st', '--json'])
-  const { code, exitCode } = JSON.parse(missing.stderr) as { code: ErrorCode; exitCode: number }
-  t.same([code, exitCode, missing.exitCode], ['SOURCE_MISSING', exitCodes.SOURCE_MISSING, 3])
-})
-
-void t.test('- is standard input and output, also as the value of a flag', async (t) => {
-  const input = readFileSync(image)
-  const folder = t.testdir()
-  const direct = await hexz(['build', image])
-  const spelled = [
-    ['build', '-s', '-', '-o', '-'],
-    ['build', '--source', '-', '-']
-  ]
-  for (const args of spelled) {
-    const { exitCode, stdout } = await hexz(args, { input })
-    t.equal(exitCode, 0)
-    t.ok(stdout.equals(direct.stdout), args.join(' '))
-  }
-  const twice = await hexz(['build', '-', '--memory', '-', '-o', join(folder, 'x.st')], { input })
-  t.equal(twice.stderr, 'hexz: standard input cannot be both the source and the memory image\n')
-  t.equal(twice.exitCode, 2)
-  const back = await hexz(['extract', '--source', '-'], { input: direct.stdout })
-  t.ok(back.stdout.equals(input))
-})
-
 void t.test('a pipe with a name is read like standard input', { skip: skipUnless('bash') }, async (t) => {
   const path = makeTools(join(t.testdir(), 'bin'))
   const { stdout, stderr } = await run('bash', ['-c', `hexz verify <(hexz build '${image}' 2> /dev/null)`], {
@@ -184,24 +171,4 @@ void t.test('a pipe with a name is read like standard input', { skip: skipUnless
   })
   t.match(stdout.toString(), /^\/dev\/fd\/\d+: intact, 2 MiB in /)
   t.equal(stderr, '')
-})
-
-void t.test('a signal stops in order', async (t) => {
-  const cwd = t.testdir()
-  const partial = join(cwd, 'disk.st.partial')
-  for (const [signal, exitCode] of [
-    ['SIGHUP', 129],
-    ['SIGINT', 130],
-    ['SIGTERM', 143]
-  ] as const) {
-    const child = spawn(process.execPath, [cli, 'build', '-', '-o', 'disk.st'], { cwd })
-    const said = text(child.stderr)
-    while (!existsSync(partial)) await setTimeout(20)
-    child.kill(signal)
-    const [, diedOf] = (await once(child, 'exit')) as [number | null, NodeJS.Signals | null]
-    t.equal(diedOf, signal)
-    t.equal(128 + constants.signals[signal], exitCode, 'as a shell shows it')
-    t.equal(await said, `hexz: stopped by ${signal} before it was done\n`)
-    t.same(readdirSync(cwd), [], 'nothing is left')
-  }
 })
