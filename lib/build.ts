@@ -1,4 +1,4 @@
-import { pipeline } from 'node:stream/promises'
+import { finished, pipeline } from 'node:stream/promises'
 import { readSource } from '../transforms/reader.js'
 import {
   chunker,
@@ -80,8 +80,9 @@ async function run(
   const summary = new Promise<SnapshotTotals>((resolve) => index.once('summary', resolve))
   if (options.onProgress !== undefined) index.on('progress', options.onProgress)
   const pool = createWorkerPool(options.concurrency)
+  const output = sink(target)
   try {
-    await pipeline(
+    const done = pipeline(
       readAll(streams) as unknown as NodeJS.ReadableStream, // pipeline() takes iterables, its types only up to five stages
       chunker({ chunker: name, min, avg, max, slabs }),
       dedupFilter({ capacity, pool }),
@@ -89,9 +90,11 @@ async function run(
       compressor({ codec, level, pool, slabs }),
       index,
       encryptor({ sealing: locked?.sealing, pool, slabs }),
-      sink(target),
+      output,
       options.signal === undefined ? {} : { signal: options.signal }
     )
+    // A failed pipeline still waits for its source, which may wait for a far side that has nothing to say.
+    await Promise.race([done, finished(output).then(() => done)])
     return await summary
   } finally {
     await pool.close()

@@ -1,6 +1,7 @@
 import { constants, open as openCallback, read, type BigIntStats } from 'node:fs'
 import { open, readFile, stat } from 'node:fs/promises'
 import { basename } from 'node:path'
+import { Readable } from 'node:stream'
 import { promisify } from 'node:util'
 import { SourceError } from '../errors.js'
 import { memoryLimits } from '../limits.js'
@@ -58,7 +59,7 @@ export async function openSource(path: string): Promise<Source> {
   }
 }
 
-/** Any bytes that can be iterated, as a source; the iterable closes itself. */
+/** Any bytes that can be iterated, as a source. A stream is destroyed by `close`; any other iterable closes itself. */
 export function iterableSource(bytes: AsyncIterable<Uint8Array | string>, name: string): Source {
   async function* read(): AsyncGenerator<Uint8Array, void> {
     try {
@@ -67,7 +68,11 @@ export function iterableSource(bytes: AsyncIterable<Uint8Array | string>, name: 
       throw sourceError(error, name)
     }
   }
-  return { name, size: undefined, read, close: () => Promise.resolve() }
+  function close(): Promise<void> {
+    if (bytes instanceof Readable) bytes.destroy()
+    return Promise.resolve()
+  }
+  return { name, size: undefined, read, close }
 }
 
 /** A descriptor that is open already and never blocks for long, such as a file on standard input; from where it stands. */
