@@ -111,13 +111,18 @@ export async function readCredentials(args: Arguments, isEncrypted: boolean): Pr
   return { identity }
 }
 
-/** The credentials for a snapshot, asked for only when its header says that it needs some. */
+/** The credentials for a snapshot, asked for only when its header says that it needs some. Closes it on failure. */
 export async function credentialsFor(args: Arguments, source: ByteSource): Promise<Credentials> {
   const isEncrypted = await readHeader(source).then(
     ({ header }) => header.encrypted,
     () => false // whoever opens it next says what is wrong
   )
-  return readCredentials(args, isEncrypted)
+  try {
+    return await readCredentials(args, isEncrypted)
+  } catch (error) {
+    await source.close()
+    throw error
+  }
 }
 
 /** What a new snapshot is locked with; `undefined` when it is not to be encrypted. */

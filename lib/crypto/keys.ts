@@ -85,7 +85,11 @@ function readPkcs12(bytes: Buffer, name: string, passphrase: Uint8Array): KeyObj
       cause: error
     })
   }
-  throw new KeyError('KEY_UNUSABLE', `${name} holds no RSA private key`, { where: name })
+  throw new KeyError(
+    'KEY_UNUSABLE',
+    `${name} holds no RSA private key; only RSA keys of ${rsaBits.min} to ${rsaBits.max} bits work`,
+    { where: name }
+  )
 }
 
 function parseDer(bytes: Buffer, name: string): forge.asn1.Asn1 {

@@ -1,6 +1,6 @@
 import { blake3 } from '@napi-rs/blake-hash'
 import { decodeIndexBytes } from '../compression/codecs.js'
-import { openFrame, type Sealing } from '../crypto/sealing.js'
+import { openFrame, wipe, type Sealing } from '../crypto/sealing.js'
 import { toCredentials, type Credentials } from '../crypto/slots.js'
 import { CorruptError, UnsupportedError } from '../errors.js'
 import { footerSize } from '../format/footer.js'
@@ -63,18 +63,24 @@ export async function recoverStream(
   { stream = 0, signal, onProgress, ...credentials }: RecoverOptions = {}
 ): Promise<RecoverResult> {
   const { start, sealing } = await readStart(source, toCredentials(credentials))
-  const isWhole = (await attempt(() => readStructure(source, toCredentials(credentials)))) !== undefined
+  const structure = await attempt(() => readStructure(source, toCredentials(credentials)))
+  wipe(structure?.sealing?.dataKey)
+  const isWhole = structure !== undefined
   const restorer = createRestorer({ source, start, sealing }, stream, target)
   const damage: Range[] = []
-  for await (const found of findFrames(source, start, isWhole ? source.size - footerSize : source.size)) {
-    signal?.throwIfAborted()
-    if (found.kind === 'frame') {
-      await attempt(() => restorer.take(found))
-      onProgress?.(found.offset)
-    } else {
-      damage.push({ start: found.start, end: found.end })
-      restorer.skip()
+  try {
+    for await (const found of findFrames(source, start, isWhole ? source.size - footerSize : source.size)) {
+      signal?.throwIfAborted()
+      if (found.kind === 'frame') {
+        await attempt(() => restorer.take(found))
+        onProgress?.(found.offset)
+      } else {
+        damage.push({ start: found.start, end: found.end })
+        restorer.skip()
+      }
     }
+  } finally {
+    wipe(sealing?.dataKey)
   }
   const { recovered, lost, streamSize } = restorer.result()
   const first = recovered[0]
