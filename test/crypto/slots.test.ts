@@ -172,7 +172,7 @@ await t.test('a slot of a hostile snapshot cannot take all memory or time', asyn
     t.match(await rejected(open(area({ ...honest, ...cost }), { passphrase })), /^KeyError KEY_WRONG: /)
 })
 
-await t.test('a slot that lies about the size of its wrapped key is a damaged one', async (t) => {
+await t.test('a slot that lies about the size of its wrapped key is a damaged one', (t) => {
   const bytes = encodeKeySlot({ type: 'recipient', keyId: Buffer.alloc(32), wrappedKey: Buffer.alloc(596) })
   t.equal(decodeKeySlot(bytes, 'slot')?.type, 'recipient', 'as large as fits')
   t.equal(
@@ -181,9 +181,10 @@ await t.test('a slot that lies about the size of its wrapped key is a damaged on
     ),
     'LimitError LIMIT: a wrapped key of 597 bytes does not fit a key slot; use RSA up to 4096 bits'
   )
+  t.end()
 })
 
-await t.test('passphrases compare as people see them', async (t) => {
+await t.test('passphrases compare as people see them', (t) => {
   t.equal(hex(normalizePassphrase('pass\r\n')), hex(Buffer.from('pass')))
   t.equal(hex(normalizePassphrase('e\u0301')), hex(Buffer.from('\u00e9')), 'NFC')
   t.equal(hex(normalizePassphrase(' p p ')), hex(Buffer.from(' p p ')), 'spaces count')
@@ -192,6 +193,7 @@ await t.test('passphrases compare as people see them', async (t) => {
       caught(() => normalizePassphrase(empty)),
       'KeyError KEY_MISSING: the passphrase is empty; give one of at least one character'
     )
+  t.end()
 })
 
 await t.test('every snapshot gets a data key, salt and nonce of its own', async (t) => {

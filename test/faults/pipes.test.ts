@@ -126,6 +126,7 @@ await t.test('progress on a terminal clears its line', { skip: skipTerminal }, a
   })
   t.equal(code, 0)
   const [shown = '', ...rest] = stdout.toString().split('hexz: b.st: ')
+  // eslint-disable-next-line no-control-regex -- the line that a terminal is sent
   t.match(shown, /^(\r\x1b\[Kread [\d.]+ MiB, [\d.]+ MiB written, [\d.]+ [KM]iB\/s)+\r\x1b\[K$/)
   t.match(rest.join(''), /^8 MiB in, [^\n]+\r\n/)
 })
