@@ -173,7 +173,7 @@ export async function ask(question: string): Promise<Buffer> {
     writeSync(terminal, question)
     return normalizePassphrase(await readLine(input))
   } finally {
-    writeSync(terminal, '\r\n')
+    writeSync(terminal, '\n') // raw mode still makes it CR LF
     input.setRawMode(false)
     input.destroy()
   }
