@@ -49,7 +49,7 @@ const gcmVectors = [
   }
 ]
 
-await t.test('AES-256-GCM: published vectors, through what opens slots and frames', async (t) => {
+await t.test('AES-256-GCM: published vectors, through what opens slots and frames', (t) => {
   for (const { name, key, nonce, plain, aad, sealed, tag } of gcmVectors) {
     const open = (tagHex: string): Buffer | undefined =>
       decrypt(unhex(key), unhex(nonce), unhex(aad), unhex(sealed), unhex(tagHex))
@@ -60,9 +60,10 @@ await t.test('AES-256-GCM: published vectors, through what opens slots and frame
       `${name}: one bit of the tag`
     )
   }
+  t.end()
 })
 
-await t.test('scrypt: the vectors of RFC 7914, section 12', async (t) => {
+await t.test('scrypt: the vectors of RFC 7914, section 12', (t) => {
   const cases = [
     ['', '', { N: 16, r: 1, p: 1 }, '77d6576238657b203b19ca42c18a0497f16b4844e3074ae8dfdffa3fede21442'],
     [
@@ -81,6 +82,7 @@ await t.test('scrypt: the vectors of RFC 7914, section 12', async (t) => {
   // The first 32 of the 64 bytes that the RFC prints: the length does not enter into them.
   for (const [passphrase, salt, options, expected] of cases)
     t.equal(hex(scryptSync(passphrase, salt, 32, { ...options, maxmem: 64 << 20 })), expected, passphrase)
+  t.end()
 })
 
 const dataKey = randomBytes(32, 1)
@@ -103,7 +105,7 @@ function sealByHand(offset: number): Buffer {
   return sealed
 }
 
-await t.test('a sealed frame is what the construction says, and opens at its own offset only', async (t) => {
+await t.test('a sealed frame is what the construction says, and opens at its own offset only', (t) => {
   for (const offset of [0, 10309, 2 ** 32, 2 ** 48 - 1]) {
     const sealed = new Uint8Array(frame.length + 32).fill(0xaa)
     sealFrame(sealing, frame, offset, sealed)
@@ -115,9 +117,10 @@ await t.test('a sealed frame is what the construction says, and opens at its own
       `CorruptError BAD_SEAL: a.st is damaged at byte ${elsewhere}: what is there was not sealed for this place in this snapshot`
     )
   }
+  t.end()
 })
 
-await t.test('a sealed frame opens under its own header and key only, and as it is only', async (t) => {
+await t.test('a sealed frame opens under its own header and key only, and as it is only', (t) => {
   const sealed = sealByHand(500)
   const message =
     'CorruptError BAD_SEAL: a.st is damaged at byte 500: what is there was not sealed for this place in this snapshot'
@@ -142,9 +145,10 @@ await t.test('a sealed frame opens under its own header and key only, and as it 
     'UnsupportedError UNKNOWN_FEATURE' // codec and flags that are not known
   ])
   t.ok((seen.get('CorruptError BAD_SEAL') ?? 0) >= frame.length + 16, 'the whole ciphertext and tag')
+  t.end()
 })
 
-await t.test('the footer is sealed under a context of its own', async (t) => {
+await t.test('the footer is sealed under a context of its own', (t) => {
   const body = randomBytes(64, 4)
   const footer = sealFooter(sealing, body, 900)
   const nonce = Buffer.alloc(12)
@@ -158,4 +162,5 @@ await t.test('the footer is sealed under a context of its own', async (t) => {
     caught(() => openFooter(sealing, splitFooter(footer, 'a.st'), 'a.st', 901)),
     'CorruptError BAD_SEAL: a.st is damaged at byte 901: what is there was not sealed for this place in this snapshot'
   )
+  t.end()
 })
