@@ -3,7 +3,9 @@ import { readFileSync } from 'node:fs'
 import { constants } from 'node:os'
 import { helpOf, parseArguments } from './lib/commands/command.js'
 import { commands } from './lib/commands/index.js'
+import { printable } from './lib/commands/printable.js'
 import { errnoOf, isHexzError, UsageError } from './lib/errors.js'
+import { targetError } from './lib/target/write-all.js'
 
 const overview = `hexz: disk images to compressed, deduplicated snapshots that can be read at any offset
 
@@ -12,6 +14,8 @@ const overview = `hexz: disk images to compressed, deduplicated snapshots that c
   hexz extract in.st -o disk.img   get the bytes back, whole or a range
   hexz inspect in.st               show what a snapshot holds
   hexz verify in.st                check every byte
+  hexz keygen -o NAME              make a key pair to encrypt to
+  hexz key list in.st              list, add or remove keys
   hexz recover in.st -o disk.img   save what is left of a damaged one
 
   hexz COMMAND --help              all options of a command
@@ -29,11 +33,22 @@ for (const signal of signals) {
   })
 }
 
+/** How long a run that was told to stop may take for its cleaning up. */
+const stopMs = 1000
+/** Rejects when a run does not stop by itself: it waits for a pipe that nobody opens, say. */
+const overdue = new Promise<never>((_, reject) => {
+  controller.signal.addEventListener('abort', () => {
+    setTimeout(() => reject(controller.signal.reason as Error), stopMs)
+  })
+})
+
 /** The reader of our output went away (`hexz inspect … | head`): the shell's convention is 128 + 13, in silence. */
 const closedPipeExit = 128 + constants.signals.SIGPIPE
 process.stdout.on('error', (error) => {
-  process.exit(errnoOf(error) === 'EPIPE' ? closedPipeExit : 4)
+  if (errnoOf(error) === 'EPIPE') process.exit(closedPipeExit)
+  fail(targetError(error, 'standard output'), process.argv.slice(2))
 })
+process.stderr.on('error', () => undefined) // nobody reads what we say; the exit code tells it, too
 
 async function main([name, ...argv]: readonly string[]): Promise<void> {
   if (name === undefined || name === 'help' || name === '--help' || name === '-h') {
@@ -61,28 +76,29 @@ async function main([name, ...argv]: readonly string[]): Promise<void> {
   await command.run(parseArguments(command, argv), { signal: controller.signal })
 }
 
-/** One line on standard error, and the exit code. */
+/** One line on standard error, and the end. Waits for nothing: not for a reader of what was written, nor for a source. */
 function fail(error: unknown, argv: readonly string[]): void {
   if (received !== undefined) {
     // Dying by the signal itself tells the shell the truth, and does not wait for a write that nobody reads.
-    process.stderr.write(`hexz: stopped by ${received}; nothing was left behind\n`)
+    process.stderr.write(`hexz: stopped by ${received} before it was done\n`)
     process.removeAllListeners(received)
     process.kill(process.pid, received)
     return
   }
+  process.exit(told(error, argv))
+}
+
+/** Prints an error, and gives its exit code. */
+function told(error: unknown, argv: readonly string[]): number {
   if (!isHexzError(error)) {
     const what = error instanceof Error ? error.message : String(error)
     process.stderr.write(
-      `hexz: internal error: ${what.replaceAll('\n', ' ')}; this is a bug of hexz, please report it\n`
+      `hexz: internal error: ${printable(what)}; this is a bug of hexz, please report it\n`
     )
     if ('HEXZ_DEBUG' in process.env && error instanceof Error) process.stderr.write(`${error.stack ?? ''}\n`)
-    process.exitCode = 1
-    return
+    return 1
   }
-  if (error.code === 'TARGET_CLOSED' && argv[0] === 'extract') {
-    process.exitCode = closedPipeExit
-    return
-  }
+  if (error.code === 'TARGET_CLOSED' && argv[0] === 'extract') return closedPipeExit
   const { offset, expected, found } = error.details
   const line = argv.includes('--json')
     ? JSON.stringify({
@@ -94,14 +110,14 @@ function fail(error: unknown, argv: readonly string[]): void {
         expected,
         found
       })
-    : `hexz: ${error.message}`
+    : `hexz: ${printable(error.message)}`
   process.stderr.write(`${line}\n`)
-  process.exitCode = error.exitCode
+  return error.exitCode
 }
 
 const argv = process.argv.slice(2)
 try {
-  await main(argv)
+  await Promise.race([main(argv), overdue])
 } catch (error) {
   fail(error, argv)
 }

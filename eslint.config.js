@@ -2,7 +2,9 @@ import eslint from '@eslint/js'
 import tseslint from 'typescript-eslint'
 
 /** Imports run one way: cli → lib/commands → lib → transforms → pure parts. */
-const pureParts = ['format', 'chunking', 'dedup', 'compression'].map((folder) => `lib/${folder}/**/*.ts`)
+const pureParts = ['format', 'chunking', 'dedup', 'compression', 'crypto'].map(
+  (folder) => `lib/${folder}/**/*.ts`
+)
 const noUpward = (files, patterns, message) => ({
   files,
   rules: { 'no-restricted-imports': ['error', { patterns: [{ regex: patterns, message }] }] }

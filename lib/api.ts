@@ -1,6 +1,7 @@
 import type { Writable } from 'node:stream'
 import { buildStreams, type PipelineOptions, type StreamSource } from './build.js'
 import type { SnapshotTotals } from './format/index-writer.js'
+import { resolveSettings } from './profiles.js'
 import { iterableSource, openSource, type Source } from './source/source.js'
 import { openTarget } from './target/target.js'
 import { writableTarget } from './target/writable-target.js'
@@ -30,20 +31,21 @@ export interface BuildOptions extends PipelineOptions {
  */
 export async function build(options: BuildOptions): Promise<SnapshotTotals> {
   const { source, memory, target, force = false, expectSize, ...settings } = options
+  resolveSettings(settings) // tells of a wrong one before anything is opened
+  const paths = [source, memory].filter((from) => typeof from === 'string')
   const streams: StreamSource[] = []
+  // A stream may break while the sources are opened, so it is watched from here on.
+  const watched = typeof target === 'string' ? target : writableTarget(target)
   try {
     const expected = expectSize === undefined ? {} : { expectSize }
     streams.push({ name: 'disk', source: await toSource(source), ...expected })
     if (memory !== undefined) streams.push({ name: 'memory', source: await toSource(memory) })
-    const sources = [source, memory].filter((from) => typeof from === 'string')
-    const to =
-      typeof target === 'string' ? await openTarget(target, { force, sources }) : writableTarget(target)
+    const to = typeof watched === 'string' ? await openTarget(watched, { force, sources: paths }) : watched
     return await buildStreams(streams, to, settings)
-  } catch (error) {
-    // buildStreams() has done so already, unless it was not come to.
-    for (const stream of streams) await stream.source.close().catch(() => undefined)
-    if (typeof target !== 'string') target.destroy()
-    throw error
+  } finally {
+    // The build gives back what it got; here for when it never came so far.
+    if (typeof watched !== 'string') await watched.discard()
+    for (const { source: opened } of streams) await opened.close().catch(() => undefined)
   }
 }
 

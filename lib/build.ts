@@ -1,4 +1,4 @@
-import { pipeline } from 'node:stream/promises'
+import { finished, pipeline } from 'node:stream/promises'
 import { readSource } from '../transforms/reader.js'
 import {
   chunker,
@@ -11,6 +11,9 @@ import {
   sink
 } from '../transforms/index.js'
 import type { SnapshotTotals } from './format/index-writer.js'
+import { lock, type Locks } from './crypto/slots.js'
+import { wipe } from './crypto/sealing.js'
+import { sealOverhead } from './format/frame.js'
 import { makeHeader, resolveSettings, type SettingsOptions } from './profiles.js'
 import type { StreamStart } from './records.js'
 import type { Source } from './source/source.js'
@@ -31,6 +34,8 @@ export interface PipelineOptions extends SettingsOptions {
   readonly concurrency?: number
   /** Bytes of the dedup table, handles included; default 512 MiB. */
   readonly dedupMemory?: number
+  /** Encrypt, and give each of these keys a slot. */
+  readonly locks?: Locks | undefined
   readonly signal?: AbortSignal
   /** Called with the totals so far, about once a MiB. */
   readonly onProgress?: (totals: SnapshotTotals) => void
@@ -61,32 +66,39 @@ async function run(
   options: PipelineOptions
 ): Promise<SnapshotTotals> {
   const settings = resolveSettings(options)
-  const header = makeHeader(
-    settings,
-    streams.map((stream) => stream.name)
-  )
+  const names = streams.map((stream) => stream.name)
+  const header = makeHeader(settings, names, options.locks !== undefined)
   const { chunker: name, codec, level, chunkSizeMin: min, chunkSizeAvg: avg, chunkSizeMax: max } = settings
   const capacity = dedupCapacity(options.dedupMemory)
+  const locked = options.locks === undefined ? undefined : await lock(header, options.locks)
   const slabs = createSlabPool()
-  const index = indexer({ header, capacity })
+  const index = indexer({
+    header,
+    capacity,
+    ...(locked === undefined ? {} : { keySlots: locked.keySlots, sealOverhead })
+  })
   const summary = new Promise<SnapshotTotals>((resolve) => index.once('summary', resolve))
   if (options.onProgress !== undefined) index.on('progress', options.onProgress)
   const pool = createWorkerPool(options.concurrency)
+  const output = sink(target)
   try {
-    await pipeline(
+    const done = pipeline(
       readAll(streams) as unknown as NodeJS.ReadableStream, // pipeline() takes iterables, its types only up to five stages
       chunker({ chunker: name, min, avg, max, slabs }),
       dedupFilter({ capacity, pool }),
       dictionarySampler(),
       compressor({ codec, level, pool, slabs }),
       index,
-      encryptor(),
-      sink(target),
+      encryptor({ sealing: locked?.sealing, pool, slabs }),
+      output,
       options.signal === undefined ? {} : { signal: options.signal }
     )
+    // A failed pipeline still waits for its source, which may wait for a far side that has nothing to say.
+    await Promise.race([done, finished(output).then(() => done)])
     return await summary
   } finally {
     await pool.close()
+    wipe(locked?.sealing.dataKey)
   }
 }
 

@@ -22,8 +22,8 @@ export interface ChunkerOptions {
 }
 
 /**
- * Bytes → ChunkBatch. Takes any Uint8Arrays, however cut, and StreamStart records; gives the chunks of
- * about 1 MiB at a time, in order. The chunks depend on the bytes alone, not on how they arrive.
+ * Bytes → ChunkBatch. Takes any Uint8Arrays, however cut, strings (as UTF-8), and StreamStart records; gives
+ * the chunks of about 1 MiB at a time, in order. The chunks depend on the bytes alone, not on how they arrive.
  *
  * Holds one batch: 1 MiB, or twice the largest chunk where that is more.
  */
@@ -82,15 +82,16 @@ export function chunker(options: ChunkerOptions = {}): Duplex {
     return piece.length
   }
 
-  function* take(record: Uint8Array | StreamStart): Generator<ChunkBatch> {
-    if (!(record instanceof Uint8Array)) {
+  function* take(record: Uint8Array | string | StreamStart): Generator<ChunkBatch> {
+    const bytes = typeof record === 'string' ? Buffer.from(record) : record
+    if (!(bytes instanceof Uint8Array)) {
       yield* cut(true)
-      stream = record.stream
+      stream = bytes.stream
       streamOffset = 0
       return
     }
-    for (let offset = 0; offset < record.length;) {
-      offset += append(record.subarray(offset))
+    for (let offset = 0; offset < bytes.length;) {
+      offset += append(bytes.subarray(offset))
       if (filled === capacity) yield* cut(false)
     }
     if (streamOffset + filled > formatLimits.streamSizeMax)

@@ -1,12 +1,46 @@
 import type { Duplex } from 'node:stream'
-import type { SnapshotRecord } from '../lib/records.js'
-import { stage } from './stage.js'
+import { sealFooter, type Sealing } from '../lib/crypto/sealing.js'
+import { footerBodySize } from '../lib/format/footer.js'
+import { countFrames, sealOverhead } from '../lib/format/frame.js'
+import { memoryLimits } from '../lib/limits.js'
+import type { FrameBatch, SnapshotRecord } from '../lib/records.js'
+import { inlinePool, type WorkerPool } from '../lib/workers/pool.js'
+import { createSlabPool, type SlabPool } from '../lib/workers/slabs.js'
+import { orderedStage, stage } from './stage.js'
+
+export interface EncryptorOptions {
+  /** Data key and header digest; without it everything passes as it is. */
+  readonly sealing?: Sealing | undefined
+  readonly pool?: WorkerPool
+  readonly slabs?: SlabPool
+}
 
 /**
- * SnapshotRecord → SnapshotRecord, unchanged: the place in the pipeline where each frame is sealed.
+ * SnapshotRecord → SnapshotRecord. Seals every frame and the footer with AES-256-GCM; the header passes.
  * Behind the indexer, because then every frame, index pages and root included, is sealed in one place and
- * its offset, which is its nonce, is known. Holds nothing.
+ * its offset, which is its nonce, is known. Batches are sealed in parallel and leave in order.
+ *
+ * Holds the batches in work (threads + 2), plain and sealed.
  */
-export function encryptor(): Duplex {
-  return stage<SnapshotRecord, SnapshotRecord>({ take: (record) => [record] })
+export function encryptor({
+  sealing,
+  pool = inlinePool,
+  slabs = createSlabPool()
+}: EncryptorOptions = {}): Duplex {
+  if (sealing === undefined) return stage<SnapshotRecord, SnapshotRecord>({ take: (record) => [record] })
+
+  const sealBatch = async ({ offset, frames, release }: FrameBatch): Promise<FrameBatch> => {
+    const size = frames.reduce((sum, piece) => sum + piece.length + countFrames(piece) * sealOverhead, 0)
+    const slab = slabs.acquire(size)
+    await pool.run('sealFrames', { sealing, frames, offset, target: slab.bytes })
+    release?.()
+    return { kind: 'frames', offset, frames: [slab.bytes], release: slab.release }
+  }
+  const seal = (record: SnapshotRecord): Promise<SnapshotRecord> => {
+    if (record.kind === 'frames') return sealBatch(record)
+    if (record.kind === 'header') return Promise.resolve(record)
+    const bytes = sealFooter(sealing, record.bytes.subarray(0, footerBodySize), record.offset)
+    return Promise.resolve({ ...record, bytes })
+  }
+  return orderedStage({ work: seal, give: (record) => record, window: memoryLimits.batchesInWork(pool.size) })
 }

@@ -3,18 +3,21 @@ import { UsageError } from '../errors.js'
 import type { CodecName } from '../format/frame.js'
 import { memoryLimits } from '../limits.js'
 import { profileNames, profiles, resolveSettings, type Settings, type SettingsOptions } from '../profiles.js'
-import { openDescriptor, openTarget, type Target } from '../target/target.js'
+import type { Target } from '../target/target.js'
 import { dedupCapacity } from '../../transforms/dedup-filter.js'
+import { lockFlags, readLocks } from './passphrase.js'
 import { isSet, type Arguments, type Command, type CommandContext, type Flags } from './command.js'
 import {
   concurrencyOption,
   openInput,
   parseCount,
   parseSize,
+  sizeNote,
   sizeOption,
   takePlaces,
   textFlag
 } from './options.js'
+import { checkOutput, openOutput } from './open-output.js'
 import { createProgress, parseProgressMode, progressFlag } from './progress.js'
 import { buildJson, describeBuild, peakMemory, sumStreams } from './report.js'
 
@@ -29,7 +32,7 @@ const commonFlags = {
     type: 'string',
     shortFlag: 'o',
     value: 'FILE',
-    help: 'the snapshot; - or nothing is standard output'
+    help: 'where the snapshot goes; default -, standard output'
   },
   profile: {
     type: 'string',
@@ -39,6 +42,7 @@ const commonFlags = {
   },
   cdc: { type: 'boolean', help: 'content-defined chunking: finds repeats that moved' },
   memory: { type: 'string', value: 'FILE', help: "also store this memory image, as stream 'memory'" },
+  ...lockFlags,
   force: { type: 'boolean', shortFlag: 'f', help: 'replace an existing target' },
   expectSize: { type: 'string', value: 'SIZE', help: 'fail unless the source has this many bytes' },
   json: { type: 'boolean', help: 'the final summary as JSON' },
@@ -46,12 +50,18 @@ const commonFlags = {
   concurrency: {
     type: 'string',
     value: 'N',
-    help: 'worker threads; default one a core. The result does not depend on it'
+    help: 'worker threads, 1 to 64; default one per core. The result does not depend on it'
   },
-  dedupMemory: { type: 'string', value: 'SIZE', help: 'memory to remember chunks in; default 512M' }
+  dedupMemory: {
+    type: 'string',
+    value: 'SIZE',
+    help: 'memory to remember chunks in, 1M or more; default 512M'
+  }
 } as const satisfies Flags
 
 const profileNotes = [
+  sizeNote,
+  '',
   'Profiles:',
   ...profileNames.map((name) => {
     const { codec, level, chunkSize, purpose } = profiles[name]
@@ -142,17 +152,21 @@ async function run(args: Arguments, { signal }: CommandContext, knobs: SettingsO
   const settings = resolveSettings(options)
   const mode = parseProgressMode(textFlag(args, 'progress'))
   const expectSize = sizeOption(args, 'expectSize', 'expectSize')
-  if (targetPath === '-' && process.stdout.isTTY)
-    throw new UsageError('standard output is a terminal; name a target with -o, or pipe it somewhere')
+  const output = { force: isSet(args, 'force'), sources: [sourcePath, memoryPath] }
+  await checkOutput(targetPath, output)
 
-  const streams: StreamSource[] = [{ name: 'disk', source: await openInput(sourcePath), ...expectSize }]
-  if (memoryPath !== undefined) streams.push({ name: 'memory', source: await openInput(memoryPath) })
-  const sources = [sourcePath, memoryPath].filter((path) => path !== undefined && path !== '-') as string[]
-  const target =
-    targetPath === '-'
-      ? openDescriptor(1, 'standard output')
-      : await openTarget(targetPath, { force: isSet(args, 'force'), sources })
-  await report(args, settings, streams, target, { ...options, mode })
+  const locks = await readLocks(args)
+  const streams: StreamSource[] = []
+  try {
+    streams.push({ name: 'disk', source: await openInput(sourcePath), ...expectSize })
+    if (memoryPath !== undefined) streams.push({ name: 'memory', source: await openInput(memoryPath) })
+    const target = await openOutput(targetPath, output)
+    await report(args, settings, streams, target, { ...options, locks, mode })
+  } catch (error) {
+    // The build has closed them, unless it was not come to.
+    for (const { source } of streams) await source.close().catch(() => undefined)
+    throw error
+  }
 }
 
 type RunOptions = PipelineOptions & { readonly mode: ReturnType<typeof parseProgressMode> }

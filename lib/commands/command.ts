@@ -5,6 +5,8 @@ import { UsageError } from '../errors.js'
 export interface Flag {
   readonly type: 'string' | 'boolean'
   readonly shortFlag?: string
+  /** May be given more than once. */
+  readonly isMultiple?: boolean
   /** Shown in the help; `VALUE` is what stands for the value. */
   readonly value?: string
   readonly help: string
@@ -15,7 +17,7 @@ export type Flags = Readonly<Record<string, Flag>>
 /** A parsed command line. Flags keep their text; `options.ts` makes numbers and sizes of it. */
 export interface Arguments {
   readonly input: readonly string[]
-  readonly flags: Readonly<Record<string, string | boolean | undefined>>
+  readonly flags: Readonly<Record<string, string | boolean | readonly string[] | undefined>>
 }
 
 /** Whether a boolean flag was given. */
@@ -59,20 +61,20 @@ export function helpOf({ name, summary, usage, flags, notes }: Command): string 
   ].join('\n')
 }
 
-/** @throws UsageError for an unknown flag, a flag without its value, or one given twice */
+/** @throws UsageError for an unknown flag, a flag without its value, one given twice, or an empty word */
 export function parseArguments(command: Command, argv: readonly string[]): Arguments {
-  checkFlags(command, argv)
+  const words = checkFlags(command, argv)
   const { input, flags } = meow(helpOf(command), {
     importMeta: import.meta,
-    argv,
+    argv: words,
     description: false,
     autoHelp: false,
     autoVersion: false,
     inferType: false,
     flags: Object.fromEntries(
-      Object.entries(command.flags).map(([name, { type, shortFlag }]) => [
+      Object.entries(command.flags).map(([name, { type, shortFlag, isMultiple = false }]) => [
         name,
-        { type, ...(shortFlag === undefined ? {} : { shortFlag }) }
+        { type, isMultiple, ...(shortFlag === undefined ? {} : { shortFlag }) }
       ])
     )
   })
@@ -82,13 +84,20 @@ export function parseArguments(command: Command, argv: readonly string[]): Argum
 /**
  * meow takes an unknown flag for one with a value, and swallows what follows; a flag without its value
  * becomes empty. Both are mistakes that should be told, with our exit code, before anything happens.
+ *
+ * @returns the same words with each value tied to its flag by `=`: apart, meow does not take `-` for a value
  */
-function checkFlags({ name, flags }: Command, argv: readonly string[]): void {
+function checkFlags({ name, flags }: Command, argv: readonly string[]): string[] {
   const seen = new Set<string>()
+  const words: string[] = []
   for (let i = 0; i < argv.length; i++) {
     const word = argv[i] ?? ''
-    if (word === '--') return
-    if (!word.startsWith('-') || word === '-') continue
+    if (word === '') throw new UsageError(`a word of the command is empty; see hexz ${name} --help`)
+    if (word === '--') return [...words, ...argv.slice(i)]
+    if (!word.startsWith('-') || word === '-') {
+      words.push(word)
+      continue
+    }
     const [given = '', inlineValue] = word.split(/=(.*)/s)
     const found = Object.entries(flags).find(
       ([flag, { shortFlag }]) =>
@@ -96,11 +105,12 @@ function checkFlags({ name, flags }: Command, argv: readonly string[]): void {
     )
     if (found === undefined)
       throw new UsageError(`${given} is not an option of hexz ${name}; see hexz ${name} --help`)
-    const [flag, { type }] = found
-    if (seen.has(flag)) throw new UsageError(`--${kebab(flag)} is given twice`)
+    const [flag, { type, isMultiple }] = found
+    if (seen.has(flag) && isMultiple !== true) throw new UsageError(`--${kebab(flag)} is given twice`)
     seen.add(flag)
     if (type === 'boolean') {
       if (inlineValue !== undefined) throw new UsageError(`--${kebab(flag)} takes no value`)
+      words.push(`--${kebab(flag)}`)
       continue
     }
     const value = inlineValue ?? argv[++i]
@@ -111,5 +121,7 @@ function checkFlags({ name, flags }: Command, argv: readonly string[]): void {
     ) {
       throw new UsageError(`--${kebab(flag)} needs a value; see hexz ${name} --help`)
     }
+    words.push(`--${kebab(flag)}=${value}`)
   }
+  return words
 }

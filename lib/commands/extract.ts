@@ -1,10 +1,12 @@
 import { UsageError } from '../errors.js'
 import { openSnapshot, type RangeOptions, type Snapshot } from '../reader/open-snapshot.js'
-import { openDescriptor, openTarget, type FileTarget, type Target } from '../target/target.js'
+import type { FileTarget, Target } from '../target/target.js'
 import { defaultWorkerCount } from '../workers/pool.js'
 import { isSet, type Arguments, type Command } from './command.js'
 import { openSnapshotBytes } from './open-input.js'
-import { concurrencyOption, sizeOption, takePlaces, textFlag } from './options.js'
+import { checkOutput, openOutput } from './open-output.js'
+import { concurrencyOption, sizeNote, sizeOption, takePlaces, textFlag } from './options.js'
+import { credentialsFor, openFlags } from './passphrase.js'
 import { createProgress, formatSize, parseProgressMode, progressFlag, type Progress } from './progress.js'
 import { peakMemory } from './report.js'
 
@@ -19,16 +21,18 @@ export const extract: Command = {
       type: 'string',
       shortFlag: 'o',
       value: 'FILE',
-      help: 'where the bytes go; - or nothing is standard output'
+      help: 'where the bytes go; default -, standard output'
     },
     stream: { type: 'string', value: 'NAME', help: 'which stream; default the first, disk' },
     offset: { type: 'string', value: 'SIZE', help: 'first byte; default 0' },
-    length: { type: 'string', value: 'SIZE', help: 'bytes; default up to the end' },
+    length: { type: 'string', value: 'SIZE', help: 'how many bytes; default to the end' },
     force: { type: 'boolean', shortFlag: 'f', help: 'replace an existing target, or write to a device' },
+    ...openFlags,
     json: { type: 'boolean', help: 'the final summary as JSON' },
     progress: progressFlag,
-    concurrency: { type: 'string', value: 'N', help: 'worker threads; default one a core' }
+    concurrency: { type: 'string', value: 'N', help: 'worker threads, 1 to 64; default one per core' }
   },
+  notes: sizeNote,
   async run(args, { signal }) {
     const [sourcePath, targetPath = '-'] = takePlaces(args, [
       textFlag(args, 'source'),
@@ -40,11 +44,11 @@ export const extract: Command = {
     const { offset = 0 } = sizeOption(args, 'offset', 'offset')
     const { length } = sizeOption(args, 'length', 'length')
     const { concurrency = defaultWorkerCount() } = concurrencyOption(args)
-    const isForced = isSet(args, 'force')
-    if (targetPath === '-' && process.stdout.isTTY)
-      throw new UsageError('standard output is a terminal; name a target with -o, or pipe it somewhere')
+    const output = { force: isSet(args, 'force'), sources: [sourcePath] }
+    await checkOutput(targetPath, output)
 
-    const snapshot = await openSnapshot(await openSnapshotBytes(sourcePath, targetPath), { concurrency })
+    const source = await openSnapshotBytes(sourcePath, targetPath)
+    const snapshot = await openSnapshot(source, { concurrency, ...(await credentialsFor(args, source)) })
     try {
       const { name, size } = chooseStream(snapshot, textFlag(args, 'stream'))
       if (offset > size)
@@ -52,11 +56,7 @@ export const extract: Command = {
           `--offset ${offset} lies behind the end of stream ${name}, which has ${size} bytes`
         )
       const range = { start: offset, end: length === undefined ? size : Math.min(size, offset + length) }
-      const sources = sourcePath === '-' ? [] : [sourcePath]
-      const target =
-        targetPath === '-'
-          ? openDescriptor(1, 'standard output')
-          : await openTarget(targetPath, { force: isForced, sources })
+      const target = await openOutput(targetPath, output)
       const progress = createProgress(mode, 'extracted', range.end - range.start)
       const start = performance.now()
       try {

@@ -3,6 +3,7 @@ import { openSnapshot, type Snapshot } from '../reader/open-snapshot.js'
 import { isSet, type Command } from './command.js'
 import { openSnapshotBytes } from './open-input.js'
 import { takePlaces } from './options.js'
+import { credentialsFor, openFlags } from './passphrase.js'
 import { formatSize } from './progress.js'
 import { count, formatRatio, hex, savingLines, sumStreams } from './report.js'
 
@@ -11,11 +12,12 @@ export const inspect: Command = {
   name: 'inspect',
   summary: 'show what a snapshot holds',
   usage: ['SNAPSHOT [--json]'],
-  flags: { json: { type: 'boolean', help: 'for programs' } },
+  flags: { json: { type: 'boolean', help: 'the same as JSON' }, ...openFlags },
   async run(args) {
     const [path] = takePlaces(args, [undefined])
     if (path === undefined) throw new UsageError('no snapshot is named; give a file, or - for standard input')
-    const snapshot = await openSnapshot(await openSnapshotBytes(path))
+    const source = await openSnapshotBytes(path)
+    const snapshot = await openSnapshot(source, await credentialsFor(args, source))
     try {
       process.stdout.write(
         isSet(args, 'json')

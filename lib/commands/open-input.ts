@@ -1,5 +1,5 @@
 import { dirname } from 'node:path'
-import { lstat } from 'node:fs/promises'
+import { stat } from 'node:fs/promises'
 import { openFileBytes, spool, type ByteSource } from '../reader/byte-source.js'
 import { openSource } from '../source/source.js'
 import { openInput } from './options.js'
@@ -11,9 +11,16 @@ import { openInput } from './options.js'
  * @param targetPath `-` or a path
  */
 export async function openSnapshotBytes(path: string, targetPath = '-'): Promise<ByteSource> {
-  const folder = targetPath === '-' ? undefined : dirname(targetPath)
+  const folder = await folderBeside(targetPath)
   if (path === '-') return spool(await openInput('-'), folder)
-  const stats = await lstat(path).catch(() => undefined)
+  const stats = await stat(path).catch(() => undefined)
   if (stats?.isFIFO() === true) return spool(await openSource(path), folder)
   return openFileBytes(path)
+}
+
+/** Where there is room for what is being extracted: not beside a device, whose folder is held in memory. */
+async function folderBeside(path: string): Promise<string | undefined> {
+  if (path === '-') return undefined
+  const stats = await stat(path).catch(() => undefined)
+  return stats === undefined || stats.isFile() ? dirname(path) : undefined
 }

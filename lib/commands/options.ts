@@ -1,9 +1,14 @@
 import { fstatSync } from 'node:fs'
-import { createReadStream } from 'node:fs'
+import { isatty } from 'node:tty'
 import { UsageError } from '../errors.js'
 import { memoryLimits } from '../limits.js'
-import { iterableSource, openSource, type Source } from '../source/source.js'
+import { pipeSource } from '../source/pipe-source.js'
+import { openDescriptorSource, openSource, type Source } from '../source/source.js'
 import type { Arguments } from './command.js'
+
+/** What SIZE means, for the help of a command that takes one. */
+export const sizeNote =
+  'SIZE is in bytes, or a number with K, M, G or T, such as 64K, 1MiB or 1.5G; KB, MB and GB count in thousands.'
 
 /** Multipliers as dd and coreutils have them: K and KiB are 1024, KB is 1000. */
 const units = new Map<string, number>(
@@ -45,6 +50,12 @@ export function textFlag({ flags }: Arguments, name: string): string | undefined
   return typeof value === 'string' ? value : undefined
 }
 
+/** The texts of a flag that may be given more than once. */
+export function textFlags({ flags }: Arguments, name: string): readonly string[] {
+  const value = flags[name]
+  return Array.isArray(value) ? (value as readonly string[]) : []
+}
+
 /** An option object with the key only when the flag was given: `exactOptionalPropertyTypes` tells the two apart. */
 export function sizeOption<Key extends string>(
   args: Arguments,
@@ -78,14 +89,9 @@ export function takePlaces(args: Arguments, flags: readonly (string | undefined)
 /** Opens a path, or standard input for `-`. */
 export async function openInput(path: string): Promise<Source> {
   if (path !== '-') return openSource(path)
-  if (process.stdin.isTTY)
-    throw new UsageError('standard input is a terminal; pipe something into hexz or name a file')
-  // A redirected file is read in large pieces; Node would take 64 KiB at a time.
-  if (fstatSync(0).isFile()) {
-    return iterableSource(
-      createReadStream('', { fd: 0, autoClose: false, highWaterMark: memoryLimits.readSize }),
-      'standard input'
-    )
-  }
-  return iterableSource(process.stdin, 'standard input')
+  if (isatty(0)) throw new UsageError('standard input is a terminal; pipe something into hexz or name a file')
+  const stats = fstatSync(0)
+  return stats.isFIFO() || stats.isSocket()
+    ? pipeSource(0, 'standard input')
+    : openDescriptorSource(0, 'standard input')
 }

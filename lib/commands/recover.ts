@@ -2,11 +2,12 @@ import { CorruptError, UsageError } from '../errors.js'
 import { readHeader } from '../reader/structure.js'
 import { recoverStream, type RecoverResult } from '../reader/recover.js'
 import type { Range } from '../reader/ranges.js'
-import { openTarget } from '../target/target.js'
 import type { ByteSource } from '../reader/byte-source.js'
 import { isSet, type Arguments, type Command } from './command.js'
 import { openSnapshotBytes } from './open-input.js'
+import { checkOutput, openOutput } from './open-output.js'
 import { takePlaces, textFlag } from './options.js'
+import { credentialsFor, openFlags } from './passphrase.js'
 import { createProgress, formatSize, parseProgressMode, progressFlag } from './progress.js'
 
 /** What can be trusted of a snapshot that was cut off or damaged. */
@@ -23,6 +24,7 @@ export const recover: Command = {
     },
     stream: { type: 'string', value: 'NAME', help: 'which stream; default the first, disk' },
     force: { type: 'boolean', shortFlag: 'f', help: 'replace an existing target' },
+    ...openFlags,
     json: { type: 'boolean', help: 'the report as JSON on standard output' },
     progress: progressFlag
   },
@@ -34,18 +36,18 @@ export const recover: Command = {
     if (targetPath === undefined || targetPath === '-')
       throw new UsageError('recover writes to a file; name it with -o')
     const mode = parseProgressMode(textFlag(args, 'progress'))
+    const output = { force: isSet(args, 'force'), sources: [sourcePath] }
+    await checkOutput(targetPath, output)
     const source = await openSnapshotBytes(sourcePath, targetPath)
     const progress = createProgress(mode, 'searched', source.size)
     try {
       const stream = await streamNumber(source, textFlag(args, 'stream'))
-      const target = await openTarget(targetPath, {
-        force: isSet(args, 'force'),
-        sources: sourcePath === '-' ? [] : [sourcePath]
-      })
+      const target = await openOutput(targetPath, output)
       try {
-        if (!target.isBlank)
+        if (!('isBlank' in target && target.isBlank))
           throw new UsageError(`recover writes to a regular file, which ${targetPath} is not`)
         const result = await recoverStream(source, target, {
+          ...(await credentialsFor(args, source)),
           stream,
           signal,
           onProgress: (size) => progress.update(size)

@@ -3,6 +3,7 @@ import { verifySnapshot } from '../reader/verify.js'
 import { isSet, type Command } from './command.js'
 import { openSnapshotBytes } from './open-input.js'
 import { concurrencyOption, takePlaces, textFlag } from './options.js'
+import { credentialsFor, openFlags } from './passphrase.js'
 import { createProgress, formatSize, parseProgressMode, progressFlag } from './progress.js'
 import { count, hex, peakMemory, sumStreams } from './report.js'
 
@@ -13,9 +14,10 @@ export const verify: Command = {
   usage: ['SNAPSHOT [--quick]'],
   flags: {
     quick: { type: 'boolean', help: 'check header, footer and index only, not the chunks' },
+    ...openFlags,
     json: { type: 'boolean', help: 'the result as JSON' },
     progress: progressFlag,
-    concurrency: { type: 'string', value: 'N', help: 'worker threads; default one a core' }
+    concurrency: { type: 'string', value: 'N', help: 'worker threads, 1 to 64; default one per core' }
   },
   async run(args, { signal }) {
     const [path] = takePlaces(args, [undefined])
@@ -28,6 +30,7 @@ export const verify: Command = {
     const start = performance.now()
     try {
       const { root, footer, chunkCount, fileSize } = await verifySnapshot(source, {
+        ...(await credentialsFor(args, source)),
         quick,
         ...concurrency,
         signal,

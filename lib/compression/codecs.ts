@@ -26,10 +26,34 @@ export function createBlockEncoder(codec: CodecName, level: number, dictionary?:
     stored.length < raw.length ? stored : undefined
   if (codec === 'lz4') return (raw) => shrunk(raw, lz4.compressSync(asBuffer(raw)).subarray(lz4PrefixSize))
   if (codec === 'zstd') {
-    const encoder = new Encoder(level, dictionary === undefined ? null : asBuffer(dictionary))
-    return (raw) => shrunk(raw, limitWindow(encoder.encodeSync(asBuffer(raw))))
+    const encode = createZstdEncoder(level, dictionary)
+    return (raw) => {
+      const stored = encode(raw)
+      return stored === undefined ? undefined : shrunk(raw, stored)
+    }
   }
   return () => undefined
+}
+
+/**
+ * The highest level whose encoder cuts blocks no finer than the format allows. Where a higher one does,
+ * because the data changes all the time, the chunk is compressed at this level instead.
+ */
+const plainSplitLevel = 12
+
+/** Zstd frames that keep the format's bounds, or `undefined` where none can be made. */
+function createZstdEncoder(level: number, dictionary: Uint8Array | undefined): BlockEncoder {
+  const create = (at: number): Encoder =>
+    new Encoder(at, dictionary === undefined ? null : asBuffer(dictionary))
+  const bounded = (raw: Uint8Array, by: Encoder): Uint8Array | undefined => {
+    const stored = limitWindow(by.encodeSync(asBuffer(raw)))
+    return isZstdFrameBounded(stored, raw.length, limits.zstdWindowSizeMax) ? stored : undefined
+  }
+  const encoder = create(level)
+  let plain: Encoder | undefined
+  return (raw) =>
+    bounded(raw, encoder) ??
+    (level > plainSplitLevel ? bounded(raw, (plain ??= create(plainSplitLevel))) : undefined)
 }
 
 /** Zstd's window descriptor for 8 MiB: exponent 13, mantissa 0 (RFC 8878, 3.1.1.1.2). */

@@ -165,6 +165,15 @@ export function decodeFrameHeader(bytes: Uint8Array, where: string, offset: numb
   }
 }
 
+/** How many whole frames lie back to back in a piece that we made ourselves. */
+export function countFrames(piece: Uint8Array): number {
+  const view = new DataView(piece.buffer, piece.byteOffset, piece.byteLength)
+  let count = 0
+  for (let offset = 0; offset < piece.length; count++)
+    offset += frameHeaderSize + view.getUint32(offset + 12, true)
+  return count
+}
+
 /** Whether a whole frame's checksum is right. */
 export function isFrameIntact(frame: Uint8Array): boolean {
   const expected = new DataView(frame.buffer, frame.byteOffset, 4).getUint32(0, true)

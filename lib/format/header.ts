@@ -161,6 +161,12 @@ export function decodeHeader(bytes: Uint8Array, where: string): Header {
       }
     )
   }
+  if (major === 0)
+    throw new CorruptError('BAD_STRUCTURE', `the header of ${where} is damaged: format 0.${minor}`, {
+      where,
+      offset: 8,
+      found: `0.${minor}`
+    })
   fields.u32()
   const requiredFlags = fields.u32()
   if ((requiredFlags & ~flagEncrypted) !== 0) {

@@ -4,7 +4,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { randomUUID } from 'node:crypto'
 import { SourceError } from '../errors.js'
-import { sourceError, type Source } from '../source/source.js'
+import { sourceError } from '../source/source-error.js'
+import type { Source } from '../source/source.js'
 import { targetError, writeAll } from '../target/write-all.js'
 
 /** Bytes that can be read at any offset: what a snapshot is opened from. */
@@ -16,11 +17,17 @@ export interface ByteSource {
   /**
    * Exactly `size` bytes from `offset`; the range lies inside the source.
    *
-   * @param into memory of `size` bytes that may be used for the answer
+   * @param into memory of `size` bytes; when given, the bytes must be put there, and it is the answer
    * @throws SourceError SOURCE_UNREADABLE, SOURCE_CHANGED when the source has become shorter
    */
   read(offset: number, size: number, into?: Uint8Array): Promise<Uint8Array>
   close(): Promise<void>
+}
+
+/** Fills `into`, whether or not the source made use of it for its answer. */
+export async function readInto(source: ByteSource, offset: number, into: Uint8Array): Promise<void> {
+  const found = await source.read(offset, into.length, into)
+  if (found !== into) into.set(found)
 }
 
 /** @throws SourceError SOURCE_MISSING, SOURCE_UNREADABLE */

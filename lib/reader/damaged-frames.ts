@@ -3,16 +3,17 @@ import { decodeFrameHeader, frameHeaderSize, isFrameIntact, type FrameHeader } f
 import { memoryLimits } from '../limits.js'
 import type { ByteSource } from './byte-source.js'
 
-/** What a scan of damaged bytes finds, in file order. */
-export type Found =
-  | {
-      readonly kind: 'frame'
-      readonly offset: number
-      readonly header: FrameHeader
-      readonly bytes: Uint8Array
-    }
-  /** Bytes that are no intact frame. */
-  | { readonly kind: 'damage'; readonly start: number; readonly end: number }
+/** A frame whose checksum is right. */
+export interface FoundFrame {
+  readonly kind: 'frame'
+  readonly offset: number
+  readonly header: FrameHeader
+  /** Header and payload. */
+  readonly bytes: Uint8Array
+}
+
+/** What a scan of damaged bytes finds, in file order; damage is bytes that are no intact frame. */
+export type Found = FoundFrame | { readonly kind: 'damage'; readonly start: number; readonly end: number }
 
 /**
  * Every intact frame between two offsets. Behind damage the next frame is looked for at every byte; its

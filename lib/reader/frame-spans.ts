@@ -1,8 +1,10 @@
+import type { Sealing } from '../crypto/sealing.js'
 import { CorruptError } from '../errors.js'
-import { decodeFrameHeader, frameHeaderSize, type FrameHeader } from '../format/frame.js'
+import { decodeFrameHeader, frameHeaderSize, sealOverhead, type FrameHeader } from '../format/frame.js'
 import { memoryLimits } from '../limits.js'
+import type { WorkerPool } from '../workers/pool.js'
 import type { SlabPool } from '../workers/slabs.js'
-import type { ByteSource } from './byte-source.js'
+import { readInto, type ByteSource } from './byte-source.js'
 
 /** A frame in a span. */
 export interface PlacedFrame {
@@ -11,6 +13,8 @@ export interface PlacedFrame {
   readonly start: number
   /** Header and payload. */
   readonly size: number
+  /** The same, but of the sealed frame where it was one. */
+  readonly storedSize: number
   /** In the file. */
   readonly offset: number
 }
@@ -37,7 +41,7 @@ export async function* frameSpans(
   for (let offset = start; offset < end;) {
     const size = Math.min(wanted, end - offset)
     const slab = slabs.acquire(size)
-    await source.read(offset, size, slab.bytes)
+    await readInto(source, offset, slab.bytes)
     const frames: PlacedFrame[] = []
     let used = 0
     wanted = memoryLimits.batchSize
@@ -53,7 +57,7 @@ export async function* frameSpans(
         wanted = Math.max(wanted, frameSize)
         break
       }
-      frames.push({ header, start: used, size: frameSize, offset: offset + used })
+      frames.push({ header, start: used, size: frameSize, storedSize: frameSize, offset: offset + used })
       used += frameSize
     }
     if (used === 0 && offset + size === end && size < frameHeaderSize) throw overrun(source.name, offset)
@@ -61,6 +65,37 @@ export async function* frameSpans(
     if (frames.length > 0) yield { bytes: slab.bytes, frames, release: slab.release }
     else slab.release()
   }
+}
+
+/** A span of sealed frames as the frames inside them. */
+export async function openSpan(
+  span: FrameSpan,
+  sealing: Sealing,
+  pool: WorkerPool,
+  slabs: SlabPool,
+  where: string
+): Promise<FrameSpan> {
+  for (const { header, offset } of span.frames) {
+    if (header.type !== 'sealed')
+      throw new CorruptError(
+        'BAD_STRUCTURE',
+        `${where} is damaged at byte ${offset}: a frame there is not encrypted`,
+        { where, offset }
+      )
+  }
+  const slab = slabs.acquire(span.frames.reduce((sum, frame) => sum + frame.size - sealOverhead, 0))
+  const places = span.frames.map(({ start, size, offset }) => [start, size, offset] as const)
+  await pool.run('openFrames', { sealing, bytes: span.bytes, frames: places, target: slab.bytes, where })
+  let start = 0
+  const frames = span.frames.map(({ offset, storedSize }): PlacedFrame => {
+    const size = storedSize - sealOverhead
+    const header = decodeFrameHeader(slab.bytes.subarray(start, start + frameHeaderSize), where, offset)
+    if (frameHeaderSize + header.payloadSize !== size) throw overrun(where, offset)
+    start += size
+    return { header, start: start - size, size, storedSize, offset }
+  })
+  span.release()
+  return { bytes: slab.bytes, frames, release: slab.release }
 }
 
 function overrun(where: string, offset: number): CorruptError {

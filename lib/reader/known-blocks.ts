@@ -1,10 +1,9 @@
-import { createBlockDecoder } from '../compression/codecs.js'
 import { createRing } from '../dedup/ring.js'
-import { CorruptError } from '../errors.js'
 import type { ChunkEntry } from '../format/index-page.js'
 import { memoryLimits } from '../limits.js'
+import type { Structure } from './structure.js'
+import { createBlockReader } from './block-reader.js'
 import type { ByteSource } from './byte-source.js'
-import { checkBlockFrame } from './check-block.js'
 
 /** Words of 32 bits a row: block offset (two), raw size, digest. */
 const rowWords = 11
@@ -14,14 +13,18 @@ export interface KnownBlocks {
   /** Blocks come in file order. */
   add(entry: ChunkEntry): void
   /** @throws CorruptError BAD_DIGEST when the block that a repeat names holds another chunk */
-  check(repeat: ChunkEntry, source: ByteSource): Promise<void>
+  check(repeat: ChunkEntry): Promise<void>
 }
 
 /** Takes 44 bytes a block and keeps the newest; a repeat of one it has forgotten is decoded. */
-export function createKnownBlocks(memory: number = memoryLimits.dedupMemoryDefault): KnownBlocks {
+export function createKnownBlocks(
+  source: ByteSource,
+  { framesOffset, sealing }: Pick<Structure, 'framesOffset' | 'sealing'>,
+  memory: number = memoryLimits.dedupMemoryDefault
+): KnownBlocks {
   const capacity = Math.floor(memory / (4 * rowWords))
   const rows = createRing(capacity, rowWords)
-  const decode = createBlockDecoder()
+  const blocks = createBlockReader(source, framesOffset, sealing)
   let addedCount = 0
 
   const offsetAt = (index: number): number =>
@@ -45,24 +48,10 @@ export function createKnownBlocks(memory: number = memoryLimits.dedupMemoryDefau
       rows.set(addedCount % capacity, rowOf(entry))
       addedCount += 1
     },
-    async check(repeat, source) {
+    async check(repeat) {
       const index = repeat.innerOffset === 0 ? find(repeat.blockOffset) : -1
       if (index !== -1 && rows.equals(index % capacity, rowOf(repeat))) return
-      const { blockOffset: offset, storedSize, rawSize, innerOffset, digest } = repeat
-      if (offset + storedSize > source.size) {
-        throw new CorruptError(
-          'BAD_STRUCTURE',
-          `${source.name} is damaged: a repeat names a block at byte ${offset}, where none is`,
-          { where: source.name, offset }
-        )
-      }
-      const frame = await source.read(offset, storedSize)
-      checkBlockFrame(
-        frame,
-        { start: 0, storedSize, offset, rawStart: 0, rawSize, innerOffset, digest },
-        decode,
-        source.name
-      )
+      await blocks.read(repeat)
     }
   }
 }

@@ -1,4 +1,7 @@
+import type { KeyObject } from 'node:crypto'
 import { Readable } from 'node:stream'
+import { wipe } from '../crypto/sealing.js'
+import { toCredentials } from '../crypto/slots.js'
 import { UsageError } from '../errors.js'
 import type { Header } from '../format/header.js'
 import type { IndexPage } from '../format/index-page.js'
@@ -14,6 +17,10 @@ import { readPage, readStructure } from './structure.js'
 export interface OpenOptions {
   /** Worker threads that decode; 0 (default) decodes on this thread, which is right for small reads. */
   readonly concurrency?: number
+  /** Of an encrypted snapshot: one of these. */
+  readonly passphrase?: string | Uint8Array
+  /** Private RSA key. */
+  readonly identity?: KeyObject
 }
 
 export interface RangeOptions {
@@ -62,16 +69,18 @@ export interface Snapshot {
  * @param from a path, or bytes that can be read at any offset; closed by `close()`
  * @throws SourceError, CorruptError, UnsupportedError
  */
-export async function openSnapshot(
-  from: string | ByteSource,
-  { concurrency = 0 }: OpenOptions = {}
-): Promise<Snapshot> {
+export async function openSnapshot(from: string | ByteSource, options: OpenOptions = {}): Promise<Snapshot> {
+  const { concurrency = 0 } = options
   const source = typeof from === 'string' ? await openFileBytes(from) : from
   try {
-    const { header, root, footer } = await readStructure(source)
+    const structure = await readStructure(source, toCredentials(options))
+    const { header, root, footer, sealing } = structure
     const pool: WorkerPool = concurrency === 0 ? inlinePool : createWorkerPool(concurrency)
-    const loadPage = createPageCache((number) => readPage(source, root, number), memoryLimits.pageCacheCount)
-    const context: ReadContext = { source, root, loadPage, pool, slabs: createSlabPool() }
+    const loadPage = createPageCache(
+      (number) => readPage(source, structure, number),
+      memoryLimits.pageCacheCount
+    )
+    const context: ReadContext = { source, root, sealing, loadPage, pool, slabs: createSlabPool() }
 
     const range = (stream: string, { start = 0, end }: RangeOptions = {}): [number, number, number] => {
       const number = header.streams.indexOf(stream)
@@ -125,6 +134,7 @@ export async function openSnapshot(
       async close() {
         await pool.close()
         await source.close()
+        wipe(sealing?.dataKey)
       }
     }
   } catch (error) {

@@ -9,6 +9,8 @@ export interface RangeSet {
   add(start: number, end: number): void
   remove(start: number, end: number): void
   has(start: number, end: number): boolean
+  /** Whether any byte of the range is in the set. */
+  touches(start: number, end: number): boolean
   list(): readonly Range[]
 }
 
@@ -41,6 +43,7 @@ export function createRangeSet(): RangeSet {
       )
     },
     has: (start, end) => ranges.some((range) => range.start <= start && end <= range.end),
+    touches: (start, end) => ranges.some((range) => range.start < end && start < range.end),
     list: () => ranges
   }
 }

@@ -1,7 +1,8 @@
 import { blake3 } from '@napi-rs/blake-hash'
-import { setImmediate as nextTurn } from 'node:timers/promises'
-import { createBlockDecoder, decodeIndexBytes } from '../compression/codecs.js'
-import { CorruptError, isHexzError, UnsupportedError } from '../errors.js'
+import { decodeIndexBytes } from '../compression/codecs.js'
+import { openFrame, wipe, type Sealing } from '../crypto/sealing.js'
+import { toCredentials, type Credentials } from '../crypto/slots.js'
+import { CorruptError, UnsupportedError } from '../errors.js'
 import { footerSize } from '../format/footer.js'
 import {
   decodeFrameHeader,
@@ -9,31 +10,36 @@ import {
   decodeRepeatPayload,
   frameHeaderSize
 } from '../format/frame.js'
-import { decodeIndexPage, type ChunkEntry, type IndexPage } from '../format/index-page.js'
+import { decodeIndexPage, type Entry, type IndexPage } from '../format/index-page.js'
 import { decodeIndexRoot } from '../format/index-root.js'
 import { formatLimits } from '../limits.js'
+import { createBlockReader } from './block-reader.js'
 import type { ByteSource } from './byte-source.js'
-import { blockStreamOffset, checkBlockFrame } from './check-block.js'
-import { findFrames, type Found } from './damaged-frames.js'
+import { blockStreamOffset } from './check-block.js'
+import { findFrames, type FoundFrame } from './damaged-frames.js'
+import { createPlacer } from './placer.js'
+import { createProvisional } from './provisional.js'
 import { createRangeSet, missingFrom, type Range } from './ranges.js'
-import { readHeader, readStructure } from './structure.js'
+import type { OpenOptions } from './open-snapshot.js'
+import { readHeader, readStructure, unlockHeader } from './structure.js'
 
-/** Where recovered bytes go. Zeros are never given: what is not given stays a hole. */
+/** Where recovered bytes go. What is not given stays a hole; what proves wrong later is overwritten with zeros. */
 export interface RecoverTarget {
   writeAt(offset: number, bytes: Uint8Array): Promise<void>
 }
 
-export interface RecoverOptions {
+export interface RecoverOptions extends Pick<OpenOptions, 'passphrase' | 'identity'> {
   /** Number of the stream to get back. Default 0. */
   readonly stream?: number
   readonly signal?: AbortSignal
-  readonly onProgress?: (scannedSize: number) => void
+  /** Called with the bytes of the file searched so far. */
+  readonly onProgress?: (searchedSize: number) => void
 }
 
 export interface RecoverResult {
-  /** The snapshot is whole and undamaged in structure, and every byte of the stream came back. */
+  /** The snapshot is whole and undamaged, and every byte of the stream came back. */
   readonly isComplete: boolean
-  /** Bytes of the stream, when an intact root or page tells. */
+  /** Bytes of the stream, when an intact root tells. */
   readonly streamSize: number | undefined
   /** Bytes from the start without a gap. */
   readonly prefixSize: number
@@ -44,227 +50,188 @@ export interface RecoverResult {
   readonly damage: readonly Range[]
 }
 
-type Frame = Extract<Found, { kind: 'frame' }>
-
-/** A hole or repeat whose place in the stream is not known, behind damage. */
-interface Floating {
-  readonly size: number
-  readonly restore: (offset: number) => Promise<void>
-}
-
 /**
  * Gets back what can be trusted of a snapshot that was cut off or damaged: every block whose checksum is
  * right and that decodes, at its place in the stream, held against the digests of the index pages that
  * survive. Blocks say their own place; holes and repeats behind damage get theirs from the next block or page.
  *
- * @throws CorruptError NOT_A_SNAPSHOT; UnsupportedError, SourceError, whatever `target` throws
+ * @throws CorruptError NOT_A_SNAPSHOT; UnsupportedError, SourceError, LimitError; whatever `target` throws
  */
 export async function recoverStream(
   source: ByteSource,
   target: RecoverTarget,
-  { stream = 0, signal, onProgress }: RecoverOptions = {}
+  { stream = 0, signal, onProgress, ...credentials }: RecoverOptions = {}
 ): Promise<RecoverResult> {
-  const isWhole = await isStructureWhole(source)
-  const start = await framesStart(source)
-  const recovered = createRangeSet()
+  const { start, sealing } = await readStart(source, toCredentials(credentials))
+  const structure = await attempt(() => readStructure(source, toCredentials(credentials)))
+  wipe(structure?.sealing?.dataKey)
+  const isWhole = structure !== undefined
+  const restorer = createRestorer({ source, start, sealing }, stream, target)
   const damage: Range[] = []
-  const decode = createBlockDecoder()
+  try {
+    for await (const found of findFrames(source, start, isWhole ? source.size - footerSize : source.size)) {
+      signal?.throwIfAborted()
+      if (found.kind === 'frame') {
+        await attempt(() => restorer.take(found))
+        onProgress?.(found.offset)
+      } else {
+        damage.push({ start: found.start, end: found.end })
+        restorer.skip()
+      }
+    }
+  } finally {
+    wipe(sealing?.dataKey)
+  }
+  const { recovered, lost, streamSize } = restorer.result()
+  const first = recovered[0]
+  return {
+    isComplete: isWhole && lost.length === 0 && damage.length === 0,
+    streamSize,
+    prefixSize: first?.start === 0 ? first.end : 0,
+    recovered,
+    lost,
+    damage
+  }
+}
 
-  /** Where the next frame's bytes belong, or `undefined` behind damage. */
-  let cursor: number | undefined = 0
-  let floating: Floating[] = []
-  let floatingSize = 0
+interface Restorer {
+  take(frame: FoundFrame): Promise<void>
+  /** There was damage before the next frame. */
+  skip(): void
+  result(): Pick<RecoverResult, 'recovered' | 'lost' | 'streamSize'>
+}
+
+/** Puts the intact frames of one stream back in their places. */
+function createRestorer({ source, start, sealing }: Frames, stream: number, target: RecoverTarget): Restorer {
+  const recovered = createRangeSet()
+  const blocks = createBlockReader(source, start, sealing)
+  const placer = createPlacer(formatLimits.pageEntryCountMax)
   let streamSize: number | undefined
-  let knownEnd = 0
-  /** Digests of the blocks since the last page, by place. */
-  const fresh = new Map<number, { size: number; digest: Uint8Array }>()
+  /** The stream is at least this long. */
+  let knownSize = 0
+  const provisional = createProvisional(formatLimits.pageEntryCountMax)
+  /** What pages have described: nothing that comes later can know better. */
+  const settled = createRangeSet()
 
   const write = async (offset: number, bytes: Uint8Array): Promise<void> => {
     await target.writeAt(offset, bytes)
     recovered.add(offset, offset + bytes.length)
-    knownEnd = Math.max(knownEnd, offset + bytes.length)
+    knownSize = Math.max(knownSize, offset + bytes.length)
   }
 
-  const readBlock = async (
-    offset: number,
-    frameSize: number,
-    rawSize: number,
-    innerOffset: number,
-    digest?: Uint8Array
-  ): Promise<Uint8Array> => {
-    if (offset < start || offset + frameSize > source.size)
-      throw new CorruptError('BAD_STRUCTURE', 'a repeat names a block that is not there')
-    const frame = await source.read(offset, frameSize)
-    const place = {
-      start: 0,
-      storedSize: frameSize,
-      offset,
-      rawStart: 0,
-      rawSize,
-      innerOffset,
-      ...(digest === undefined ? {} : { digest })
-    }
-    await nextTurn() // the bindings free their buffers then
-    return checkBlockFrame(frame, place, decode, source.name)
-  }
-
-  /** The plain bytes of a block by its offset alone. */
-  const readBlockAt = async (offset: number): Promise<Uint8Array> => {
-    if (offset < start || offset + frameHeaderSize > source.size)
-      throw new CorruptError('BAD_STRUCTURE', 'a repeat names a block that is not there')
-    const header = decodeFrameHeader(await source.read(offset, frameHeaderSize), source.name, offset)
-    return readBlock(offset, frameHeaderSize + header.payloadSize, header.rawSize, 0)
-  }
-
-  /** Puts what floats at its place, now that the place behind it is known. */
-  const settle = async (end: number): Promise<void> => {
-    let offset = end - floatingSize
-    for (const { size, restore } of floating) {
-      if (offset >= 0) await restore(offset)
-      offset += size
-    }
-    floating = []
-    floatingSize = 0
-  }
-
-  const place = async (item: Floating): Promise<void> => {
-    if (cursor === undefined) {
-      floating.push(item)
-      floatingSize += item.size
-      if (floating.length > formatLimits.pageEntryCountMax) loseCursor()
-      return
-    }
-    await item.restore(cursor)
-    cursor += item.size
-  }
-
-  const loseCursor = (): void => {
-    cursor = undefined
-    floating = []
-    floatingSize = 0
-  }
-
-  const takeBlock = async ({ offset, header, bytes }: Frame): Promise<void> => {
+  const takeBlock = async ({ offset, header, bytes }: FoundFrame): Promise<void> => {
     const streamOffset = blockStreamOffset(bytes, source.name)
-    if (streamOffset + header.rawSize > formatLimits.streamSizeMax)
-      throw new CorruptError('BAD_STRUCTURE', 'a block lies behind every stream')
-    if (floating.length > 0) await settle(streamOffset)
-    cursor = streamOffset + header.rawSize
-    knownEnd = Math.max(knownEnd, cursor)
-    const raw = checkBlockFrame(
-      bytes,
-      { start: 0, storedSize: bytes.length, offset, rawStart: 0, rawSize: header.rawSize, innerOffset: 0 },
-      decode,
-      source.name
-    )
-    await write(streamOffset, raw)
-    if (fresh.size < formatLimits.pageEntryCountMax)
-      fresh.set(streamOffset, { size: raw.length, digest: blake3(raw) })
-    await nextTurn()
+    if (streamOffset + header.rawSize > formatLimits.streamSizeMax) throw misplaced(source.name, offset)
+    await placer.settle(streamOffset)
+    placer.moveTo(streamOffset + header.rawSize)
+    knownSize = Math.max(knownSize, streamOffset + header.rawSize)
+    const place = { blockOffset: offset, storedSize: bytes.length, rawSize: header.rawSize, innerOffset: 0 }
+    const raw = await blocks.decode(bytes, place)
+    await writeProvisional(streamOffset, raw)
   }
 
-  const takeHole = (size: number): Promise<void> =>
-    place({
-      size,
-      restore(offset) {
-        recovered.add(offset, offset + size)
-        knownEnd = Math.max(knownEnd, offset + size)
-        return Promise.resolve()
-      }
-    })
+  const writeProvisional = async (offset: number, raw: Uint8Array): Promise<void> => {
+    if (settled.touches(offset, offset + raw.length)) return
+    await write(offset, raw)
+    provisional.add({ offset, size: raw.length, digest: blake3(raw) })
+  }
 
-  /** Places each chunk of a repeat for itself: what one of them names may be lost. */
-  const takeRepeat = async ({ header, bytes }: Frame): Promise<void> => {
+  const takeHole = (size: number): Promise<void> => {
+    const restore = (offset: number): Promise<void> => {
+      if (settled.touches(offset, offset + size)) return Promise.resolve()
+      recovered.add(offset, offset + size)
+      provisional.add({ offset, size })
+      knownSize = Math.max(knownSize, offset + size)
+      return Promise.resolve()
+    }
+    return placer.place({ size, restore })
+  }
+
+  /** Chunk by chunk: the block that one of them names may be lost, and the size of the next with it. */
+  const takeRepeat = async ({ header, bytes }: FoundFrame): Promise<void> => {
     const blockOffsets = decodeRepeatPayload(bytes.subarray(frameHeaderSize), source.name)
     const restore = async (offset: number): Promise<void> => {
+      knownSize = Math.max(knownSize, offset + header.rawSize)
       let at = offset
       for (const blockOffset of blockOffsets) {
-        const raw = await attempt(() => readBlockAt(blockOffset))
-        if (raw === undefined) return // sizes of the rest are in lost blocks too; a page may still tell
-        await write(at, raw)
+        const raw = await attempt(() => blocks.readAt(blockOffset))
+        if (raw === undefined) return
+        await writeProvisional(at, raw)
         at += raw.length
       }
     }
-    await place({ size: header.rawSize, restore })
-    knownEnd = Math.max(knownEnd, cursor ?? 0)
+    await placer.place({ size: header.rawSize, restore })
+  }
+
+  /** A chunk, at most 4 MiB, that was written in good faith and is wrong. */
+  const takeBack = async (offset: number, size: number): Promise<void> => {
+    recovered.remove(offset, offset + size)
+    await target.writeAt(offset, new Uint8Array(size))
   }
 
   /** An intact page is the last word on what it describes. */
   const takePage = async (page: IndexPage): Promise<void> => {
+    const { right, wrong } = provisional.judge(page)
+    for (const { offset, size } of wrong) recovered.remove(offset, offset + size)
+    for (const { offset, size } of right) recovered.add(offset, offset + size)
+    for (const { offset, size, digest } of wrong) if (digest !== undefined) await takeBack(offset, size)
+    const known = new Set(right.map((one) => one.offset))
     let offset = page.streamOffset
     for (const entry of page.entries) {
       const end = offset + entry.rawSize
-      const found = fresh.get(offset)
-      const isWrong =
-        entry.kind === 'block' &&
-        entry.innerOffset === 0 &&
-        found?.size === entry.rawSize &&
-        Buffer.compare(found.digest, entry.digest) !== 0
-      if (isWrong) recovered.remove(offset, end)
-      else if (!recovered.has(offset, end)) await restoreEntry(entry, offset)
+      if (!known.has(offset) || !recovered.has(offset, end)) await restoreEntry(entry, offset)
       offset = end
     }
-    fresh.clear()
-    floating = []
-    floatingSize = 0
-    cursor = offset
-    knownEnd = Math.max(knownEnd, offset)
+    settled.add(page.streamOffset, offset)
+    placer.moveTo(offset)
+    knownSize = Math.max(knownSize, offset)
   }
 
-  const restoreEntry = async (entry: IndexPage['entries'][number], offset: number): Promise<void> => {
+  const restoreEntry = async (entry: Entry, offset: number): Promise<void> => {
+    const end = offset + entry.rawSize
     if (entry.kind === 'hole') {
-      recovered.add(offset, offset + entry.rawSize)
+      recovered.add(offset, end)
       return
     }
-    const { blockOffset, storedSize, rawSize, innerOffset, digest }: ChunkEntry = entry
-    const raw = await attempt(() => readBlock(blockOffset, storedSize, rawSize, innerOffset, digest))
+    const raw = await attempt(() => blocks.read(entry))
     if (raw !== undefined) await write(offset, raw)
+    else if (recovered.touches(offset, end)) await takeBack(offset, entry.rawSize)
   }
 
-  const takeFrame = async (frame: Frame): Promise<void> => {
-    const { header, bytes } = frame
-    const payload = bytes.subarray(frameHeaderSize)
-    if (header.type === 'root') {
-      const root = decodeIndexRoot(await decodeIndexBytes(header.codec, payload, header.rawSize), source.name)
-      streamSize = root.streams[stream]?.size
-    } else if (header.stream !== stream) {
-      return
-    } else if (header.type === 'block') {
-      await takeBlock(frame)
-    } else if (header.type === 'hole') {
-      await takeHole(decodeHolePayload(payload, source.name))
-    } else if (header.type === 'repeat') {
-      await takeRepeat(frame)
-    } else if (header.type === 'page') {
-      await takePage(
-        decodeIndexPage(await decodeIndexBytes(header.codec, payload, header.rawSize), source.name)
-      )
-    }
-  }
-
-  const end = isWhole ? source.size - footerSize : source.size
-  for await (const found of findFrames(source, start, end)) {
-    signal?.throwIfAborted()
-    if (found.kind === 'frame') {
-      await attempt(() => takeFrame(found))
-      onProgress?.(found.offset)
-      continue
-    }
-    damage.push({ start: found.start, end: found.end })
-    loseCursor()
-  }
-
-  const lost = missingFrom(recovered, streamSize ?? knownEnd)
-  const first = recovered.list()[0]
-  const prefixSize = first?.start === 0 ? first.end : 0
   return {
-    isComplete: isWhole && lost.length === 0 && damage.length === 0,
-    streamSize,
-    prefixSize,
-    recovered: recovered.list(),
-    lost,
-    damage
+    async take(found) {
+      const frame = opened(found, sealing, source.name)
+      const { header, bytes } = frame
+      const payload = bytes.subarray(frameHeaderSize)
+      const indexBytes = (): Promise<Uint8Array> => decodeIndexBytes(header.codec, payload, header.rawSize)
+      if (header.type === 'root') {
+        streamSize = decodeIndexRoot(await indexBytes(), source.name).streams[stream]?.size
+        recovered.remove(streamSize ?? 0, Number.MAX_SAFE_INTEGER) // what was placed behind the end is wrong
+      }
+      if (header.stream !== stream) return
+      if (header.type === 'block') await takeBlock(frame)
+      if (header.type === 'hole') await takeHole(decodeHolePayload(payload, source.name))
+      if (header.type === 'repeat') await takeRepeat(frame)
+      if (header.type === 'page') await takePage(decodeIndexPage(await indexBytes(), source.name))
+    },
+    skip: () => placer.lose(),
+    result: () => ({
+      recovered: recovered.list(),
+      lost: missingFrom(recovered, streamSize ?? knownSize),
+      streamSize
+    })
   }
+}
+
+function misplaced(where: string, offset: number): CorruptError {
+  return new CorruptError(
+    'BAD_STRUCTURE',
+    `${where} is damaged: the block at byte ${offset} lies behind every stream`,
+    {
+      where,
+      offset
+    }
+  )
 }
 
 /** The result, or `undefined` where the snapshot is damaged; other faults are thrown. */
@@ -277,23 +244,29 @@ async function attempt<T>(work: () => Promise<T>): Promise<T | undefined> {
   }
 }
 
-async function isStructureWhole(source: ByteSource): Promise<boolean> {
-  try {
-    await readStructure(source)
-    return true
-  } catch (error) {
-    if (error instanceof CorruptError) return false
-    throw error
-  }
+/** The frame inside a sealed one. */
+function opened(found: FoundFrame, sealing: Sealing | undefined, where: string): FoundFrame {
+  if (sealing === undefined) return found
+  const bytes = openFrame(sealing, found.bytes, where, found.offset)
+  return { ...found, bytes, header: decodeFrameHeader(bytes, where, found.offset) }
 }
 
-/** Behind the header; when that is damaged, the whole file is searched. */
-async function framesStart(source: ByteSource): Promise<number> {
-  try {
-    return (await readHeader(source)).framesOffset
-  } catch (error) {
-    if (!isHexzError(error) || error.code === 'NOT_A_SNAPSHOT' || error instanceof UnsupportedError)
-      throw error
-    return 0
-  }
+interface Frames {
+  readonly source: ByteSource
+  /** No frame lies before it. */
+  readonly start: number
+  readonly sealing: Sealing | undefined
+}
+
+/**
+ * Behind the header; when that is damaged, the whole file is searched, for frames that are not sealed. Key
+ * slots that do not open are no damage to search behind: sealed frames say nothing without the key.
+ */
+async function readStart(source: ByteSource, credentials: Credentials): Promise<Frames> {
+  const header = await readHeader(source).catch((error: unknown) => {
+    if (error instanceof CorruptError && error.code !== 'NOT_A_SNAPSHOT') return undefined
+    throw error
+  })
+  if (header === undefined) return { source, start: 0, sealing: undefined }
+  return { source, start: header.framesOffset, sealing: await unlockHeader(source, header, credentials) }
 }

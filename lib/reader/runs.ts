@@ -1,9 +1,10 @@
+import type { Sealing } from '../crypto/sealing.js'
 import type { ChunkEntry, IndexPage } from '../format/index-page.js'
 import type { IndexRoot } from '../format/index-root.js'
 import { memoryLimits } from '../limits.js'
 import type { WorkerPool } from '../workers/pool.js'
 import type { SlabPool } from '../workers/slabs.js'
-import type { ByteSource } from './byte-source.js'
+import { readInto, type ByteSource } from './byte-source.js'
 import type { BlockPlace } from './check-block.js'
 import { inOrder } from './ordered.js'
 
@@ -28,6 +29,7 @@ export interface DataRun {
 export interface ReadContext {
   readonly source: ByteSource
   readonly root: IndexRoot
+  readonly sealing?: Sealing | undefined
   readonly loadPage: (number: number) => Promise<IndexPage>
   readonly pool: WorkerPool
   readonly slabs: SlabPool
@@ -119,7 +121,7 @@ export function findPage({ pages }: IndexRoot, stream: number, offset: number): 
 
 /** Reads the frames of a group, adjacent ones at once, and decodes them. */
 async function loadGroup(
-  { source, pool, slabs }: ReadContext,
+  { source, pool, slabs, sealing }: ReadContext,
   { entries, offset, rawSize }: ChunkGroup
 ): Promise<DataRun> {
   const stored = slabs.acquire(entries.reduce((sum, entry) => sum + entry.storedSize, 0))
@@ -130,7 +132,7 @@ async function loadGroup(
   let read = { offset: 0, start: 0, size: 0 }
   const flush = async (): Promise<void> => {
     if (read.size > 0)
-      await source.read(read.offset, read.size, stored.bytes.subarray(read.start, read.start + read.size))
+      await readInto(source, read.offset, stored.bytes.subarray(read.start, read.start + read.size))
   }
   for (const entry of entries) {
     const { blockOffset, storedSize, innerOffset, digest } = entry
@@ -153,7 +155,13 @@ async function loadGroup(
     rawStart += entry.rawSize
   }
   await flush()
-  await pool.run('decodeBlocks', { frames: stored.bytes, blocks, bytes: raw.bytes, where: source.name })
+  await pool.run('decodeBlocks', {
+    frames: stored.bytes,
+    blocks,
+    bytes: raw.bytes,
+    where: source.name,
+    sealing
+  })
   stored.release()
   return { kind: 'data', offset, bytes: raw.bytes, release: raw.release }
 }

@@ -1,6 +1,8 @@
 import { blake3 } from '@napi-rs/blake-hash'
 import { decodeIndexBytes } from '../compression/codecs.js'
-import { CorruptError, UnsupportedError } from '../errors.js'
+import { makeSealing, openFooter, openFrame, wipe, type Sealing } from '../crypto/sealing.js'
+import { unlock, type Credentials } from '../crypto/slots.js'
+import { CorruptError } from '../errors.js'
 import { decodeFooterBody, digestSnapshot, footerSize, splitFooter, type Footer } from '../format/footer.js'
 import { checkFrame, decodeFrameHeader, frameHeaderSize, type FrameTypeName } from '../format/frame.js'
 import {
@@ -22,24 +24,27 @@ export interface Structure {
   readonly framesOffset: number
   readonly root: IndexRoot
   readonly footer: Footer
+  /** What opens the frames of an encrypted snapshot. */
+  readonly sealing: Sealing | undefined
 }
 
 /**
  * Reads and checks header, footer and index root.
  *
- * @throws CorruptError, UnsupportedError, SourceError
+ * @throws CorruptError, KeyError, UnsupportedError, SourceError
  */
-export async function readStructure(source: ByteSource): Promise<Structure> {
+export async function readStructure(source: ByteSource, credentials: Credentials = {}): Promise<Structure> {
+  const { name } = source
   const { header, bytes, framesOffset } = await readHeader(source)
-  if (header.encrypted)
-    throw new UnsupportedError(
-      'UNKNOWN_FEATURE',
-      `${source.name} is encrypted, which this hexz does not read: use a newer hexz`,
-      { where: source.name }
-    )
+  const sealing = await unlockHeader(source, { header, bytes, framesOffset }, credentials)
   const end = await source.read(Math.max(0, source.size - footerSize), Math.min(footerSize, source.size))
-  const footer = decodeFooterBody(splitFooter(end, source.name).body, source.name, source.size)
-  const rootRaw = await readIndexFrame(source, footer.root, 'root')
+  const sealedFooter = splitFooter(end, name)
+  const body =
+    sealing === undefined
+      ? sealedFooter.body
+      : openFooter(sealing, sealedFooter, name, source.size - footerSize)
+  const footer = decodeFooterBody(body, name, source.size)
+  const rootRaw = await readIndexFrame(source, sealing, footer.root, 'root')
   if (Buffer.compare(digestSnapshot(bytes, rootRaw), footer.snapshotDigest) !== 0) {
     throw new CorruptError(
       'BAD_DIGEST',
@@ -52,26 +57,56 @@ export async function readStructure(source: ByteSource): Promise<Structure> {
   }
   const root = decodeIndexRoot(rootRaw, `the index root of ${source.name}`)
   checkRoot(root, header, source.name, framesOffset, footer.root.offset)
-  return { header, framesOffset, root, footer }
+  return { header, framesOffset, root, footer, sealing }
+}
+
+/** A header and where the frames behind it start. */
+export interface ReadHeader {
+  readonly header: Header
+  /** Without key slots. */
+  readonly bytes: Uint8Array
+  readonly framesOffset: number
 }
 
 /** @throws CorruptError, UnsupportedError */
-export async function readHeader(
-  source: ByteSource
-): Promise<{ header: Header; bytes: Uint8Array; framesOffset: number }> {
+export async function readHeader(source: ByteSource): Promise<ReadHeader> {
   const { name } = source
   const size = readHeaderSize(await source.read(0, Math.min(headerPreludeSize, source.size)), name)
   if (size > source.size) throw cutHeader(name)
   const bytes = await source.read(0, size)
   const header = decodeHeader(bytes, name)
-  return { header, bytes, framesOffset: size + keySlotsSize(header) }
+  const framesOffset = size + keySlotsSize(header)
+  if (framesOffset > source.size) throw cutHeader(name)
+  return { header, bytes, framesOffset }
+}
+
+/**
+ * What opens the frames; `undefined` when they are not sealed.
+ *
+ * @throws KeyError, CorruptError, LimitError
+ */
+export async function unlockHeader(
+  source: ByteSource,
+  { header, bytes, framesOffset }: ReadHeader,
+  credentials: Credentials
+): Promise<Sealing | undefined> {
+  if (!header.encrypted) return undefined
+  const slots = await source.read(bytes.length, framesOffset - bytes.length)
+  const dataKey = await unlock(slots, blake3(bytes), credentials, source.name)
+  const sealing = makeSealing(dataKey, bytes)
+  wipe(dataKey)
+  return sealing
 }
 
 /** The entries of one page, after every check against the root. */
-export async function readPage(source: ByteSource, root: IndexRoot, number: number): Promise<IndexPage> {
+export async function readPage(
+  source: ByteSource,
+  { root, sealing }: Pick<Structure, 'root' | 'sealing'>,
+  number: number
+): Promise<IndexPage> {
   const ref = root.pages[number]
   if (ref === undefined) throw new RangeError(`there is no index page ${number}`)
-  const raw = await readIndexFrame(source, ref.handle, 'page')
+  const raw = await readIndexFrame(source, sealing, ref.handle, 'page')
   if (Buffer.compare(blake3(raw), ref.digest) !== 0) {
     throw new CorruptError(
       'BAD_DIGEST',
@@ -95,18 +130,25 @@ export function endOfPage(root: IndexRoot, number: number): number {
   return next?.stream === ref.stream ? next.streamOffset : (root.streams[ref.stream]?.size ?? 0)
 }
 
-async function readIndexFrame(source: ByteSource, handle: Handle, type: FrameTypeName): Promise<Uint8Array> {
+async function readIndexFrame(
+  source: ByteSource,
+  sealing: Sealing | undefined,
+  handle: Handle,
+  type: FrameTypeName
+): Promise<Uint8Array> {
   const { name } = source
   const { offset, size } = handle
   const broken = (why: string): CorruptError =>
     new CorruptError('BAD_STRUCTURE', `${name} is damaged at byte ${offset}: ${why}`, { where: name, offset })
   if (size < frameHeaderSize || offset + size > source.size)
     throw broken(`no index ${type} of ${size} bytes fits there`)
-  const frame = await source.read(offset, size)
-  checkFrame(frame, name, offset)
+  const stored = await source.read(offset, size)
+  const frame = sealing === undefined ? stored : openFrame(sealing, stored, name, offset)
+  if (sealing === undefined) checkFrame(frame, name, offset)
   const header = decodeFrameHeader(frame, name, offset)
-  if (header.type !== type || frameHeaderSize + header.payloadSize !== size)
+  if (header.type !== type || frameHeaderSize + header.payloadSize !== frame.length) {
     throw broken(`expected an index ${type}, found a ${header.type} frame`)
+  }
   return decodeIndexBytes(header.codec, frame.subarray(frameHeaderSize), header.rawSize)
 }
 

@@ -1,19 +1,23 @@
+import { wipe, type Sealing } from '../crypto/sealing.js'
+import { toCredentials } from '../crypto/slots.js'
 import { CorruptError } from '../errors.js'
-import { checkFrame, decodeHolePayload, decodeRepeatPayload, frameHeaderSize } from '../format/frame.js'
-import type { ChunkEntry, Entry, IndexPage } from '../format/index-page.js'
+import type { IndexPage } from '../format/index-page.js'
 import { memoryLimits } from '../limits.js'
-import { createWorkerPool } from '../workers/pool.js'
+import { createWorkerPool, inlinePool, type WorkerPool } from '../workers/pool.js'
 import { createSlabPool } from '../workers/slabs.js'
 import type { ByteSource } from './byte-source.js'
-import { blockStreamOffset, type BlockPlace } from './check-block.js'
-import { frameSpans, type FrameSpan, type PlacedFrame } from './frame-spans.js'
+import { frameSpans, openSpan, type FrameSpan } from './frame-spans.js'
 import { createKnownBlocks, type KnownBlocks } from './known-blocks.js'
+import { createLayout } from './layout.js'
+import type { OpenOptions } from './open-snapshot.js'
 import { inOrder } from './ordered.js'
+import type { Range } from './ranges.js'
 import { readPage, readStructure, type Structure } from './structure.js'
 
-export interface VerifyOptions {
+export interface VerifyOptions extends Pick<OpenOptions, 'passphrase' | 'identity'> {
   /** Check header, footer, root and index pages only. */
   readonly quick?: boolean
+  /** Worker threads, default one a core; 0 checks on this thread, which is right for small snapshots. */
   readonly concurrency?: number
   readonly signal?: AbortSignal
   /** Called with the bytes of the file checked so far. */
@@ -35,37 +39,22 @@ export interface VerifyResult extends Structure {
  */
 export async function verifySnapshot(
   source: ByteSource,
-  { quick = false, concurrency, signal, onProgress }: VerifyOptions = {}
+  { quick = false, concurrency, signal, onProgress, ...credentials }: VerifyOptions = {}
 ): Promise<VerifyResult> {
-  const structure = await readStructure(source)
-  const { root, framesOffset, footer } = structure
-  const pool = quick ? undefined : createWorkerPool(concurrency)
-  const slabs = createSlabPool()
-  const known = createKnownBlocks()
+  const structure = await readStructure(source, toCredentials(credentials))
+  const { root, framesOffset, footer, sealing } = structure
+  const pool = quick ? undefined : concurrency === 0 ? inlinePool : createWorkerPool(concurrency)
+  const known = createKnownBlocks(source, structure)
   let chunkCount = 0
   try {
     let offset = framesOffset
     for (const [number, ref] of root.pages.entries()) {
       signal?.throwIfAborted()
-      const page = await readPage(source, root, number)
+      const page = await readPage(source, structure, number)
       if (pool !== undefined) {
-        const layout = createLayout(page, source.name)
-        const check = async (span: FrameSpan): Promise<void> => {
-          const blocks = span.frames.flatMap((frame) =>
-            layout.take(frame, span.bytes.subarray(frame.start, frame.start + frame.size))
-          )
-          chunkCount += blocks.length
-          await pool.run('decodeBlocks', { frames: span.bytes, blocks, where: source.name })
-          span.release()
-        }
-        for await (const _ of inOrder(
-          frameSpans(source, offset, ref.handle.offset, slabs),
-          check,
-          memoryLimits.batchesInWork(pool.size)
-        ))
-          signal?.throwIfAborted()
-        layout.end()
-        await checkRepeats(page, known, source)
+        const range = { start: offset, end: ref.handle.offset }
+        chunkCount += await checkFrames({ source, sealing, pool, signal }, page, range)
+        await checkRepeats(page, known)
       }
       offset = ref.handle.offset + ref.handle.size
       onProgress?.(offset)
@@ -75,102 +64,53 @@ export async function verifySnapshot(
     return { ...structure, fileSize: source.size, chunkCount }
   } finally {
     await pool?.close()
+    wipe(sealing?.dataKey)
   }
 }
 
-/** Holds the frames before a page against the page's entries, one after another. */
-function createLayout(
+interface CheckContext {
+  readonly source: ByteSource
+  readonly sealing: Sealing | undefined
+  readonly pool: WorkerPool
+  readonly signal: AbortSignal | undefined
+}
+
+/** Checks the frames before a page against it, and decodes the blocks. Gives the number of chunks. */
+async function checkFrames(
+  { source, sealing, pool, signal }: CheckContext,
   page: IndexPage,
-  where: string
-): { take(frame: PlacedFrame, bytes: Uint8Array): BlockPlace[]; end(): void } {
-  let index = 0
-  let streamOffset = page.streamOffset
-  const next = (kind: Entry['kind'], offset: number): Entry => {
-    const entry = page.entries[index++]
-    if (entry?.kind !== kind) throw broken(where, offset, `the ${kind} there is not in the index`)
-    streamOffset += entry.rawSize
-    return entry
+  range: Range
+): Promise<number> {
+  const slabs = createSlabPool()
+  const layout = createLayout(page, source.name)
+  const window = memoryLimits.batchesInWork(pool.size)
+  const stored = frameSpans(source, range.start, range.end, slabs)
+  const spans =
+    sealing === undefined
+      ? stored
+      : inOrder(stored, (span) => openSpan(span, sealing, pool, slabs, source.name), window)
+  const check = async (span: FrameSpan): Promise<number> => {
+    const blocks = span.frames.flatMap((frame) =>
+      layout.take(frame, span.bytes.subarray(frame.start, frame.start + frame.size))
+    )
+    await pool.run('decodeBlocks', { frames: span.bytes, blocks, where: source.name })
+    span.release()
+    return blocks.length
   }
-  const takeBlock = ({ offset, size, start }: PlacedFrame, bytes: Uint8Array): BlockPlace[] => {
-    if (blockStreamOffset(bytes, where) !== streamOffset)
-      throw broken(where, offset, 'the block there belongs elsewhere in its stream')
-    const blocks: BlockPlace[] = []
-    let innerOffset = 0
-    for (
-      let entry = page.entries[index];
-      isOf(entry, offset, size, innerOffset);
-      entry = page.entries[index]
-    ) {
-      blocks.push({
-        start,
-        storedSize: size,
-        offset,
-        rawStart: 0,
-        rawSize: entry.rawSize,
-        innerOffset,
-        digest: entry.digest
-      })
-      innerOffset += next('block', offset).rawSize
-    }
-    if (blocks.length === 0) throw broken(where, offset, 'the block there is not in the index')
-    return blocks
+  let chunkCount = 0
+  for await (const count of inOrder(spans, check, window)) {
+    signal?.throwIfAborted()
+    chunkCount += count
   }
-  return {
-    take(frame, bytes) {
-      const { header, offset } = frame
-      const payload = bytes.subarray(frameHeaderSize)
-      if (header.type === 'skip' || header.type === 'dictionary') {
-        checkFrame(bytes, where, offset)
-        return []
-      }
-      if (header.stream !== page.stream)
-        throw broken(where, offset, `the ${header.type} there belongs to another stream`)
-      if (header.type === 'block') return takeBlock(frame, bytes)
-      checkFrame(bytes, where, offset)
-      if (header.type === 'hole') {
-        if (decodeHolePayload(payload, where) !== next('hole', offset).rawSize)
-          throw broken(where, offset, 'the hole there has another size in the index')
-        return []
-      }
-      if (header.type !== 'repeat')
-        throw broken(where, offset, `a ${header.type} frame does not belong there`)
-      let rawSize = 0
-      for (const blockOffset of decodeRepeatPayload(payload, where)) {
-        const entry = next('repeat', offset) as ChunkEntry
-        if (entry.blockOffset !== blockOffset)
-          throw broken(where, offset, 'the repeat there names another block than the index')
-        rawSize += entry.rawSize
-      }
-      if (rawSize !== header.rawSize)
-        throw broken(where, offset, 'the repeat there has another size in the index')
-      return []
-    },
-    end() {
-      if (index !== page.entries.length)
-        throw broken(where, 0, 'the index describes frames that are not there')
-    }
-  }
-}
-
-function isOf(
-  entry: Entry | undefined,
-  offset: number,
-  size: number,
-  innerOffset: number
-): entry is ChunkEntry {
-  return (
-    entry?.kind === 'block' &&
-    entry.blockOffset === offset &&
-    entry.storedSize === size &&
-    entry.innerOffset === innerOffset
-  )
+  layout.end()
+  return chunkCount
 }
 
 /** A repeat must name a block that holds the chunk its digest says. */
-async function checkRepeats(page: IndexPage, known: KnownBlocks, source: ByteSource): Promise<void> {
+async function checkRepeats(page: IndexPage, known: KnownBlocks): Promise<void> {
   for (const entry of page.entries) {
     if (entry.kind === 'block') known.add(entry)
-    else if (entry.kind === 'repeat') await known.check(entry, source)
+    else if (entry.kind === 'repeat') await known.check(entry)
   }
 }
 

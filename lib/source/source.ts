@@ -1,8 +1,14 @@
-import { constants, type BigIntStats } from 'node:fs'
-import { open, readFile, type FileHandle } from 'node:fs/promises'
+import { constants, open as openCallback, read, type BigIntStats } from 'node:fs'
+import { open, readFile, stat } from 'node:fs/promises'
 import { basename } from 'node:path'
-import { errnoOf, SourceError } from '../errors.js'
+import { Readable } from 'node:stream'
+import { promisify } from 'node:util'
+import { SourceError } from '../errors.js'
 import { memoryLimits } from '../limits.js'
+import { pipeSource } from './pipe-source.js'
+import { sourceError } from './source-error.js'
+
+const openDescriptor = promisify(openCallback)
 
 /** Bytes that are read once, front to back. */
 export interface Source {
@@ -25,6 +31,16 @@ export interface Source {
  * @throws SourceError SOURCE_MISSING, SOURCE_UNREADABLE
  */
 export async function openSource(path: string): Promise<Source> {
+  const isPipe = await stat(path).then(
+    (stats) => stats.isFIFO(),
+    () => false // told by open()
+  )
+  if (isPipe) {
+    const fd = await openDescriptor(path, constants.O_RDONLY).catch((error: unknown) => {
+      throw sourceError(error, path)
+    })
+    return pipeSource(fd, path)
+  }
   const handle = await open(path, constants.O_RDONLY).catch((error: unknown) => {
     throw sourceError(error, path)
   })
@@ -43,7 +59,7 @@ export async function openSource(path: string): Promise<Source> {
   }
 }
 
-/** Any bytes that can be iterated, as a source; the iterable closes itself. */
+/** Any bytes that can be iterated, as a source. A stream is destroyed by `close`; any other iterable closes itself. */
 export function iterableSource(bytes: AsyncIterable<Uint8Array | string>, name: string): Source {
   async function* read(): AsyncGenerator<Uint8Array, void> {
     try {
@@ -52,7 +68,27 @@ export function iterableSource(bytes: AsyncIterable<Uint8Array | string>, name: 
       throw sourceError(error, name)
     }
   }
-  return { name, size: undefined, read, close: () => Promise.resolve() }
+  function close(): Promise<void> {
+    if (bytes instanceof Readable) bytes.destroy()
+    return Promise.resolve()
+  }
+  return { name, size: undefined, read, close }
+}
+
+/** A descriptor that is open already and never blocks for long, such as a file on standard input; from where it stands. */
+export function openDescriptorSource(fd: number, name: string): Source {
+  const handle: ReadHandle = {
+    read: (buffer) => promisify(read)(fd, buffer, 0, buffer.length, null),
+    close: () => Promise.resolve()
+  }
+  return handleSource(handle, name, undefined, undefined)
+}
+
+/** What is used of a FileHandle. */
+interface ReadHandle {
+  read(buffer: Buffer, offset: number, length: number, position: null): Promise<{ bytesRead: number }>
+  stat?(options: { bigint: true }): Promise<BigIntStats>
+  close(): Promise<void>
 }
 
 /** A stream in object mode may give anything; what is no bytes must not be passed over in silence. */
@@ -66,7 +102,7 @@ function toBytes(piece: unknown, name: string): Uint8Array {
 
 /** @param before of a regular file, which must still be the same when it has been read */
 function handleSource(
-  handle: FileHandle,
+  handle: ReadHandle,
   name: string,
   before: BigIntStats | undefined,
   size: number | undefined
@@ -76,7 +112,7 @@ function handleSource(
     const { bytesRead } = await handle.read(buffer, 0, buffer.length, null)
     return buffer.subarray(0, bytesRead)
   }
-  async function* read({ reuse }: { readonly reuse: boolean }): AsyncGenerator<Uint8Array, void> {
+  async function* readPieces({ reuse }: { readonly reuse: boolean }): AsyncGenerator<Uint8Array, void> {
     const makeBuffer = (): Buffer => Buffer.allocUnsafeSlow(memoryLimits.readSize)
     const buffers = [makeBuffer(), makeBuffer()] as const
     let total = 0
@@ -94,13 +130,14 @@ function handleSource(
       ahead.catch(() => undefined) // met when its turn comes, or nobody asks any more
       yield piece
     }
-    if (before !== undefined) checkUnchanged(await handle.stat({ bigint: true }), before, total, name)
+    const after = await handle.stat?.({ bigint: true })
+    if (before !== undefined && after !== undefined) checkUnchanged(after, before, total, name)
   }
   async function close(): Promise<void> {
     await ahead?.catch(() => undefined)
     await handle.close()
   }
-  return { name, size, read, close }
+  return { name, size, read: readPieces, close }
 }
 
 function checkUnchanged(after: BigIntStats, before: BigIntStats, total: number, name: string): void {
@@ -119,30 +156,4 @@ function changed(name: string, expected: number, found: number): SourceError {
 async function deviceSize(path: string): Promise<number | undefined> {
   const sectors = await readFile(`/sys/class/block/${basename(path)}/size`, 'utf8').catch(() => '')
   return /^\d+\s*$/.test(sectors) ? Number(sectors) * 512 : undefined
-}
-
-/** The system's error in our words. */
-export function sourceError(error: unknown, name: string): SourceError {
-  if (error instanceof SourceError) return error
-  const details = { where: name, cause: error }
-  switch (errnoOf(error)) {
-    case 'ENOENT':
-    case 'ENOTDIR':
-      return new SourceError('SOURCE_MISSING', `${name} does not exist`, details)
-    case 'EISDIR':
-      return new SourceError(
-        'SOURCE_UNREADABLE',
-        `${name} is a directory; a source is a file, a device or a pipe (for a folder: tar -c ${name} | hexz build -)`,
-        details
-      )
-    case 'EACCES':
-    case 'EPERM':
-      return new SourceError('SOURCE_UNREADABLE', `${name} can't be read: permission denied`, details)
-    default:
-      return new SourceError(
-        'SOURCE_UNREADABLE',
-        `${name} can't be read: ${error instanceof Error ? error.message : String(error)}`,
-        details
-      )
-  }
 }

@@ -1,5 +1,5 @@
-import { constants } from 'node:fs'
-import { open, realpath, rename, rm, stat, type FileHandle } from 'node:fs/promises'
+import { constants, fstatSync, type Stats } from 'node:fs'
+import { lstat, open, realpath, rename, rm, stat, type FileHandle } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { errnoOf, TargetError } from '../errors.js'
 import { targetError, writeAll } from './write-all.js'
@@ -31,8 +31,8 @@ export interface FileTarget extends Target {
 export interface FileTargetOptions {
   /** Replace an existing target. Default false. */
   readonly force?: boolean
-  /** Paths that are read in the same run: the target may be none of them, by any name. */
-  readonly sources?: readonly string[]
+  /** What is read in the same run, by path or descriptor: the target may be none of it, by any name. */
+  readonly sources?: readonly (string | number)[]
 }
 
 /** Standard output, or any open descriptor that is written front to back. */
@@ -47,72 +47,96 @@ export function openDescriptor(fd: number, name: string): Target {
 }
 
 /**
+ * Whether a target could be opened, as far as that can be told without touching anything.
+ *
+ * @param path or an open descriptor, such as standard output
+ * @throws TargetError TARGET_EXISTS, TARGET_IS_SOURCE, TARGET_UNWRITABLE
+ */
+export async function checkTarget(
+  path: string | number,
+  { force = false, sources = [] }: FileTargetOptions = {}
+): Promise<Stats | undefined> {
+  const existing = await statIfThere(path)
+  if (existing?.isDirectory() === true)
+    throw targetError(Object.assign(new Error(), { code: 'EISDIR' }), nameOf(path))
+  await refuseSources(path, sources)
+  if (typeof path === 'number') return existing
+  if (existing === undefined) {
+    const folder = await stat(dirname(path)).catch((error: unknown) => {
+      throw targetError(error, path)
+    })
+    if (!folder.isDirectory()) throw targetError(Object.assign(new Error(), { code: 'ENOTDIR' }), path)
+    if ((await lstat(path).catch(() => undefined)) !== undefined && !force)
+      throw exists(path, `${path} is a link to a file that is not there; --force replaces the link`)
+  }
+  const isCharacters = existing?.isFIFO() === true || existing?.isCharacterDevice() === true
+  if (existing !== undefined && !force && !isCharacters)
+    throw exists(path, `${path} exists already; --force replaces it`)
+  return existing
+}
+
+/**
  * Opens a target by path. A regular file is written beside its name as `.partial` and renamed by `commit`;
  * a device, a pipe or a socket is written in place.
  *
  * @throws TargetError TARGET_EXISTS, TARGET_IS_SOURCE, TARGET_UNWRITABLE
  */
-export async function openTarget(
-  path: string,
-  { force = false, sources = [] }: FileTargetOptions = {}
-): Promise<FileTarget> {
-  const existing = await statIfThere(path)
-  if (existing?.isDirectory() === true)
-    throw targetError(Object.assign(new Error(), { code: 'EISDIR' }), path)
-  await refuseSources(path, sources)
-  const isCharacters = existing?.isFIFO() === true || existing?.isCharacterDevice() === true
-  if (existing !== undefined && !force && !isCharacters) {
-    throw new TargetError('TARGET_EXISTS', `${path} exists already; --force replaces it`, { where: path })
-  }
+export async function openTarget(path: string, options: FileTargetOptions = {}): Promise<FileTarget> {
+  const existing = await checkTarget(path, options)
   if (existing !== undefined && !existing.isFile()) return openInPlace(path)
   // Renaming onto a link would replace the link, not the file it names.
-  return openPartial(path, existing === undefined ? path : await realpath(path), { force, sources })
+  return openPartial(path, existing === undefined ? path : await realpath(path), existing?.mode, options)
 }
 
+/** @param mode of the file that is replaced: what was private stays so */
 async function openPartial(
   name: string,
   path: string,
+  mode: number | undefined,
   { force = false, sources = [] }: FileTargetOptions
 ): Promise<FileTarget> {
   const partial = `${path}.partial`
   await refuseSources(partial, sources)
-  const handle = await open(partial, force ? 'w+' : 'wx+').catch((error: unknown) => {
+  // Never the same file twice: should its writer be alive still, it would spoil ours.
+  if (force)
+    await rm(partial, { force: true }).catch((error: unknown) => {
+      throw targetError(error, partial)
+    })
+  const handle = await open(partial, 'wx+').catch((error: unknown) => {
     if (errnoOf(error) !== 'EEXIST') throw targetError(error, name)
-    throw new TargetError(
-      'TARGET_EXISTS',
-      `${partial} exists: another hexz is writing it, or one was killed; remove it or use --force`,
-      { where: partial }
+    throw exists(
+      partial,
+      `${partial} exists: another hexz is writing it, or one was killed; remove it or use --force`
     )
   })
+  const own = await handle.stat()
+  if (mode !== undefined) await handle.chmod(mode & 0o7777).catch(() => undefined) // not every filesystem has modes
+  const isOwn = async (): Promise<boolean> => isSame(own, await statIfThere(partial))
   const flush = async (): Promise<void> => {
     await handle.sync()
+    if (!(await isOwn()))
+      throw exists(partial, `${partial} was taken over by another hexz --force, which will make ${name}`)
     await handle.close()
   }
   const publish = async (): Promise<void> => {
     await (force ? rename(partial, path) : renameNew(partial, path))
     await syncFolder(dirname(path))
   }
-  return fileTarget({
-    name,
-    handle,
-    isBlank: true,
-    isSeekable: true,
-    flush,
-    publish,
-    undo: () => rm(partial, { force: true })
-  })
+  const undo = async (): Promise<void> => {
+    if (await isOwn()) await rm(partial, { force: true })
+  }
+  return fileTarget({ name, handle, isBlank: true, isSeekable: true, flush, publish, undo })
 }
 
 /** Renames, unless somebody made the target in the meantime. */
 async function renameNew(from: string, to: string): Promise<void> {
-  if ((await statIfThere(to)) !== undefined) {
-    throw new TargetError(
-      'TARGET_EXISTS',
-      `${to} was created by another program in the meantime; --force replaces it`,
-      { where: to }
-    )
-  }
+  if ((await statIfThere(to)) !== undefined)
+    throw exists(to, `${to} was created by another program in the meantime; --force replaces it`)
   await rename(from, to)
+}
+
+function exists(where: string, message: string): TargetError {
+  return new TargetError('TARGET_EXISTS', message, { where })
 }
 
 async function openInPlace(path: string): Promise<FileTarget> {
@@ -124,14 +148,15 @@ async function openInPlace(path: string): Promise<FileTarget> {
     if (isBlock) await handle.sync()
     await handle.close()
   }
+  const nothing = (): Promise<void> => Promise.resolve()
   return fileTarget({
     name: path,
     handle,
     isBlank: false,
     isSeekable: isBlock,
     flush,
-    publish: () => Promise.resolve(),
-    undo: () => Promise.resolve()
+    publish: nothing,
+    undo: nothing
   })
 }
 
@@ -154,10 +179,21 @@ function fileTarget(parts: FileTargetParts): FileTarget {
     throw error instanceof TargetError ? error : targetError(error, name)
   }
   let isCommitted = false
-  let discarded: Promise<void> | undefined
-  const takeBack = async (): Promise<void> => {
-    await handle.close().catch(() => undefined) // closed already when the commit failed half-way
+  let committing: Promise<void> | undefined
+  let discarding: Promise<void> | undefined
+  const finish = async (): Promise<void> => {
+    await flush()
+    // The pipeline may have been torn down while the disk was busy.
+    if (discarding !== undefined)
+      throw new TargetError('TARGET_CLOSED', `${name} was given up before it was finished`, { where: name })
+    await publish()
+    isCommitted = true
+  }
+  const discard = async (): Promise<void> => {
+    await committing?.catch(() => undefined) // told by commit()
+    if (isCommitted) return
     await undo()
+    await handle.close().catch(() => undefined) // closed already when finish() failed half-way
   }
   return {
     name,
@@ -167,36 +203,39 @@ function fileTarget(parts: FileTargetParts): FileTarget {
     writeAt: (offset, piece) => writeAll(handle.fd, [piece], name, offset),
     setSize: (size) => handle.truncate(size).catch(inWords),
     async commit() {
-      await flush().catch(inWords)
-      // The pipeline may have been torn down while the disk was busy.
-      if (discarded !== undefined)
-        throw new TargetError('TARGET_CLOSED', `${name} was given up before it was finished`, { where: name })
-      await publish().catch(inWords)
-      isCommitted = true
+      committing = finish().catch(inWords)
+      await committing
     },
-    async discard() {
-      if (!isCommitted) await (discarded ??= takeBack())
-    }
+    // Several may ask, and each must wait until it is done: the process may end right after.
+    discard: () => (discarding ??= discard())
   }
 }
 
-async function refuseSources(path: string, sources: readonly string[]): Promise<void> {
+async function refuseSources(path: string | number, sources: readonly (string | number)[]): Promise<void> {
   const target = await statIfThere(path)
-  if (target === undefined) return
+  const holdsBytes = target?.isFile() === true || target?.isBlockDevice() === true
+  if (!holdsBytes) return
   for (const source of sources) {
-    const other = await statIfThere(source)
-    if (other?.dev === target.dev && other.ino === target.ino) {
-      throw new TargetError(
-        'TARGET_IS_SOURCE',
-        `${path} is the same file as the source ${source}; choose another target`,
-        { where: path }
-      )
-    }
+    if (!isSame(target, await statIfThere(source))) continue
+    const sourceName = typeof source === 'number' ? nameOf(source) : `the source ${source}`
+    throw new TargetError(
+      'TARGET_IS_SOURCE',
+      `${nameOf(path)} is the same file as ${sourceName}; choose another target`,
+      { where: nameOf(path) }
+    )
   }
 }
+
+function isSame(one: Stats | undefined, other: Stats | undefined): boolean {
+  return one !== undefined && one.dev === other?.dev && one.ino === other.ino
+}
+
+const nameOf = (path: string | number): string =>
+  typeof path === 'string' ? path : path === 0 ? 'standard input' : 'standard output'
 
 /** `undefined` when nothing is there. */
-async function statIfThere(path: string): Promise<Awaited<ReturnType<typeof stat>> | undefined> {
+async function statIfThere(path: string | number): Promise<Stats | undefined> {
+  if (typeof path === 'number') return fstatSync(path)
   return stat(path).catch((error: unknown) => {
     if (errnoOf(error) === 'ENOENT') return undefined
     throw targetError(error, path)

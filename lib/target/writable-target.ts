@@ -12,18 +12,21 @@ export function writableTarget(stream: Writable, name = 'the target stream'): Ta
   let isDone = false
   const throwFailure = (): void => {
     if (failure !== undefined) throw targetError(failure, name)
+    // A stream that broke before it came here has told its error to somebody else.
+    if (stream.destroyed || !stream.writable)
+      throw targetError(stream.errored ?? Object.assign(new Error(), { code: 'EPIPE' }), name)
   }
   return {
     name,
     isBlocking: true,
     async write(pieces) {
       throwFailure()
-      if (!stream.writable) throw targetError(Object.assign(new Error(), { code: 'EPIPE' }), name)
       const hasRoom = stream.write(Buffer.concat(pieces))
       if (!hasRoom) await drained(stream)
       throwFailure()
     },
     async commit() {
+      throwFailure()
       const ended = finished(stream, { readable: false })
       stream.end()
       await ended.catch((error: unknown) => {

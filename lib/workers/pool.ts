@@ -55,7 +55,7 @@ export function defaultWorkerCount(): number {
  */
 export function createWorkerPool(size: number = defaultWorkerCount()): WorkerPool {
   if (!Number.isInteger(size) || size < 1 || size > memoryLimits.workerCountMax) {
-    throw new UsageError(`a worker pool has 1 to ${memoryLimits.workerCountMax} threads, not ${size}`)
+    throw new UsageError(`concurrency ${size} is not a whole number from 1 to ${memoryLimits.workerCountMax}`)
   }
   const waiting: Job[] = []
   let failure: Error | undefined

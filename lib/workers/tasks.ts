@@ -7,8 +7,15 @@ import {
   type BlockDecoder,
   type BlockEncoder
 } from '../compression/codecs.js'
+import { openFrame, sealFrame, type Sealing } from '../crypto/sealing.js'
 import { writeFields } from '../format/bytes.js'
-import { blockPrefixSize, frameHeaderSize, sealFrameHeader, type CodecName } from '../format/frame.js'
+import {
+  blockPrefixSize,
+  frameHeaderSize,
+  sealFrameHeader,
+  sealOverhead,
+  type CodecName
+} from '../format/frame.js'
 import { checkBlockFrame, type BlockPlace } from '../reader/check-block.js'
 
 /**
@@ -18,7 +25,7 @@ import { checkBlockFrame, type BlockPlace } from '../reader/check-block.js'
  * Between two codec calls they give the event loop a turn: the bindings hold on to their output buffers
  * until then, and a batch's worth of them in each thread is most of what a build would keep in memory.
  */
-export const tasks = { digestChunks, compressChunks, decodeBlocks }
+export const tasks = { digestChunks, compressChunks, sealFrames, openFrames, decodeBlocks }
 export type Tasks = typeof tasks
 
 export const digestSize = 32
@@ -89,25 +96,69 @@ async function compressChunks({
   return sizes
 }
 
+export interface SealFramesArgs {
+  readonly sealing: Sealing
+  /** Pieces of whole frames, back to back. */
+  readonly frames: readonly Uint8Array[]
+  /** Where the first sealed frame will lie in the file. */
+  readonly offset: number
+  /** Takes the sealed frames, back to back. */
+  readonly target: Uint8Array
+}
+
+async function sealFrames({ sealing, frames, offset, target }: SealFramesArgs): Promise<void> {
+  let sealedStart = 0
+  for (const piece of frames) {
+    const view = new DataView(piece.buffer, piece.byteOffset, piece.byteLength)
+    for (let start = 0; start < piece.length;) {
+      const size = frameHeaderSize + view.getUint32(start + 12, true)
+      const sealed = target.subarray(sealedStart, sealedStart + size + sealOverhead)
+      sealFrame(sealing, piece.subarray(start, start + size), offset + sealedStart, sealed)
+      start += size
+      sealedStart += sealed.length
+    }
+  }
+  return Promise.resolve()
+}
+
+export interface OpenFramesArgs {
+  readonly sealing: Sealing
+  readonly bytes: Uint8Array
+  /** Of each sealed frame: start in `bytes`, size, offset in the file. */
+  readonly frames: readonly (readonly [start: number, size: number, offset: number])[]
+  /** Takes the opened frames, back to back. */
+  readonly target: Uint8Array
+  readonly where: string
+}
+
+/** @throws CorruptError */
+async function openFrames({ sealing, bytes, frames, target, where }: OpenFramesArgs): Promise<void> {
+  let openStart = 0
+  for (const [start, size, offset] of frames) {
+    const frame = openFrame(sealing, bytes.subarray(start, start + size), where, offset)
+    target.set(frame, openStart)
+    openStart += frame.length
+  }
+  return Promise.resolve()
+}
+
 export interface DecodeBlocksArgs {
-  /** Whole block frames. */
+  /** Whole block frames, sealed when `sealing` is there. */
   readonly frames: Uint8Array
   readonly blocks: readonly BlockPlace[]
   /** Takes the chunks' plain bytes, each at its `rawStart`; without it they are only checked. */
   readonly bytes?: Uint8Array
   readonly where: string
+  readonly sealing?: Sealing | undefined
 }
 
 /** Decodes block frames and checks checksum, sizes and digest of each. */
-async function decodeBlocks({ frames, blocks, bytes, where }: DecodeBlocksArgs): Promise<void> {
+async function decodeBlocks({ frames, blocks, bytes, where, sealing }: DecodeBlocksArgs): Promise<void> {
   const decode = decoderFor()
   for (const block of blocks) {
-    const raw = checkBlockFrame(
-      frames.subarray(block.start, block.start + block.storedSize),
-      block,
-      decode,
-      where
-    )
+    const stored = frames.subarray(block.start, block.start + block.storedSize)
+    const frame = sealing === undefined ? stored : openFrame(sealing, stored, where, block.offset)
+    const raw = checkBlockFrame(frame, block, decode, where)
     bytes?.set(raw, block.rawStart)
     await nextTurn()
   }

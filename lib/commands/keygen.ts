@@ -1,0 +1,81 @@
+import { open, rm } from 'node:fs/promises'
+import { keyIdOf } from '../crypto/slots.js'
+import { makeKeyPair, rsaBits } from '../crypto/keys.js'
+import { errnoOf, TargetError, UsageError } from '../errors.js'
+import { targetError } from '../target/write-all.js'
+import { isSet, type Command } from './command.js'
+import { parseCount, takePlaces, textFlag } from './options.js'
+import { askTwice, givenPassphrase, passphraseSources } from './passphrase.js'
+import { hex } from './report.js'
+
+const validDays = 3650
+
+/** A key pair for `--recipient` and `--identity`. */
+export const keygen: Command = {
+  name: 'keygen',
+  summary: 'make a key pair: a certificate to encrypt to, and the private key that opens',
+  usage: ['-o NAME    (writes NAME.key and NAME.crt)'],
+  flags: {
+    output: {
+      type: 'string',
+      shortFlag: 'o',
+      value: 'NAME',
+      help: 'NAME.key is the private key, NAME.crt the certificate'
+    },
+    bits: {
+      type: 'string',
+      value: 'N',
+      help: `size of the RSA key: ${rsaBits.min} to ${rsaBits.max}; default ${rsaBits.default}`
+    },
+    subject: { type: 'string', value: 'TEXT', help: "the certificate's common name; default NAME" },
+    plain: { type: 'boolean', help: 'leave the private key unencrypted' },
+    passphraseFile: {
+      type: 'string',
+      value: 'FILE',
+      help: 'passphrase of the private key: first line of a file'
+    },
+    passphraseFd: { type: 'string', value: 'N', help: 'the same from an open file descriptor' }
+  },
+  async run(args) {
+    const [name] = takePlaces(args, [textFlag(args, 'output')])
+    if (name === undefined || name === '-') throw new UsageError('name the key pair with -o NAME')
+    const bits = parseCount(
+      textFlag(args, 'bits') ?? String(rsaBits.default),
+      '--bits',
+      rsaBits.min,
+      rsaBits.max
+    )
+    const subject = textFlag(args, 'subject') ?? name.replace(/^.*\//, '')
+    const passphrase = isSet(args, 'plain')
+      ? undefined
+      : ((await givenPassphrase(passphraseSources(args))) ?? (await askTwice()))
+    const { privateKey, certificate, publicKey } = await makeKeyPair(bits, subject, validDays, passphrase)
+    const keyPath = `${name}.key`
+    await writeNew(keyPath, privateKey, 0o600)
+    await writeNew(`${name}.crt`, certificate, 0o644).catch(async (error: unknown) => {
+      await rm(keyPath)
+      throw error
+    })
+    process.stdout.write(
+      `${keyPath} (keep it secret), ${name}.crt (give it away), key id ${hex(keyIdOf(publicKey))}\n`
+    )
+  }
+}
+
+/** Never overwrites: a lost private key is lost data. */
+async function writeNew(path: string, text: string, mode: number): Promise<void> {
+  const handle = await open(path, 'wx', mode).catch((error: unknown) => {
+    if (errnoOf(error) !== 'EEXIST') throw targetError(error, path)
+    throw new TargetError(
+      'TARGET_EXISTS',
+      `${path} exists already, and a key is never replaced; choose another name`,
+      { where: path }
+    )
+  })
+  try {
+    await handle.writeFile(text)
+    await handle.sync()
+  } finally {
+    await handle.close()
+  }
+}

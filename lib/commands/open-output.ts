@@ -1,0 +1,31 @@
+import { isatty } from 'node:tty'
+import { UsageError } from '../errors.js'
+import { checkTarget, openDescriptor, openTarget, type FileTarget, type Target } from '../target/target.js'
+
+export interface OutputOptions {
+  readonly force: boolean
+  /** What is read in the same run, as the words that named it; `-` is standard input. */
+  readonly sources: readonly (string | undefined)[]
+}
+
+const toTargetOptions = ({ force, sources }: OutputOptions): Parameters<typeof checkTarget>[1] => ({
+  force,
+  sources: sources.filter((word) => word !== undefined).map((word) => (word === '-' ? 0 : word))
+})
+
+/**
+ * Tells early what opening the output would tell: before a snapshot is waited for that comes through a pipe.
+ *
+ * @throws UsageError for a terminal; TargetError
+ */
+export async function checkOutput(path: string, options: OutputOptions): Promise<void> {
+  if (path === '-' && isatty(1))
+    throw new UsageError('standard output is a terminal; name a target with -o, or pipe it somewhere')
+  await checkTarget(path === '-' ? 1 : path, toTargetOptions(options))
+}
+
+/** Opens a path, or standard output for `-`. */
+export async function openOutput(path: string, options: OutputOptions): Promise<Target | FileTarget> {
+  await checkOutput(path, options)
+  return path === '-' ? openDescriptor(1, 'standard output') : openTarget(path, toTargetOptions(options))
+}

@@ -1,0 +1,27 @@
+import { errnoOf, SourceError } from '../errors.js'
+
+/** The system's error in our words. */
+export function sourceError(error: unknown, name: string): SourceError {
+  if (error instanceof SourceError) return error
+  const details = { where: name, cause: error }
+  switch (errnoOf(error)) {
+    case 'ENOENT':
+    case 'ENOTDIR':
+      return new SourceError('SOURCE_MISSING', `${name} does not exist`, details)
+    case 'EISDIR':
+      return new SourceError(
+        'SOURCE_UNREADABLE',
+        `${name} is a directory; a source is a file, a device or a pipe (for a folder: tar -c ${name} | hexz build -)`,
+        details
+      )
+    case 'EACCES':
+    case 'EPERM':
+      return new SourceError('SOURCE_UNREADABLE', `${name} can't be read: permission denied`, details)
+    default:
+      return new SourceError(
+        'SOURCE_UNREADABLE',
+        `${name} can't be read: ${error instanceof Error ? error.message : String(error)}`,
+        details
+      )
+  }
+}
