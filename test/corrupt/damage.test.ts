@@ -64,7 +64,7 @@ async function namedError(work: () => Promise<unknown>): Promise<string | undefi
     await work()
     return undefined
   } catch (error) {
-    if (error instanceof HexzError) return error.code
+    if (error instanceof HexzError) return String(error.code)
     throw error
   }
 }
