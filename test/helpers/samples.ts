@@ -43,10 +43,7 @@ export const compatSamples: Readonly<Record<string, Sample>> = {
     options: { profile: 'eda', cdc: true, chunkSize: 4096 }
   },
   '1.0-two-streams': {
-    streams: [
-      mixedBytes(9000, 14, 1024),
-      Buffer.concat([textBytes(4096, 15), mixedBytes(9000, 14, 1024)])
-    ],
+    streams: [mixedBytes(9000, 14, 1024), Buffer.concat([textBytes(4096, 15), mixedBytes(9000, 14, 1024)])],
     options: { profile: 'embedded', chunkSize: 1024 }
   },
   '1.0-holes-repeats': {
