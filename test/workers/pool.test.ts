@@ -111,7 +111,7 @@ await t.test('a pool has 1 to 64 threads', (t) => {
   for (const size of [0, -1, 1.5, NaN, 65, Infinity])
     t.equal(
       caught(() => createWorkerPool(size)),
-      `UsageError USAGE: a worker pool has 1 to 64 threads, not ${size}`
+      `UsageError USAGE: concurrency ${size} is not a whole number from 1 to 64`
     )
   t.end()
 })
