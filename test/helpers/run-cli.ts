@@ -1,4 +1,5 @@
 import { spawn, type ChildProcess, type SpawnOptions } from 'node:child_process'
+import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
@@ -57,8 +58,8 @@ export function startCli(
 export async function finished(child: ChildProcess): Promise<CliResult> {
   const timer = setTimeout(() => child.kill('SIGABRT'), hangMs)
   const [stdout, stderr, [code, signal]] = await Promise.all([
-    child.stdout === null ? Buffer.alloc(0) : buffer(child.stdout),
-    child.stderr === null ? '' : text(child.stderr),
+    child.stdout?.destroyed === false ? buffer(child.stdout) : Buffer.alloc(0),
+    child.stderr?.destroyed === false ? text(child.stderr) : '',
     once(child, 'exit') as Promise<[number | null, NodeJS.Signals | null]>
   ])
   clearTimeout(timer)
@@ -90,7 +91,7 @@ export function scratch(t: Test): string {
   return folder
 }
 
-/** Name → bytes and kind of all that lies in a folder, to show that a command changed nothing. */
+/** Name → inode and digest of all that lies in a folder, to show that a command changed nothing. */
 export function contentsOf(folder: string): Record<string, string> {
   return Object.fromEntries(
     readdirSync(folder, { withFileTypes: true })
@@ -98,7 +99,8 @@ export function contentsOf(folder: string): Record<string, string> {
       .map((entry) => {
         const path = join(folder, entry.name)
         if (!entry.isFile()) return [entry.name, entry.isDirectory() ? 'folder' : 'other']
-        return [entry.name, `${statSync(path).ino} ${readFileSync(path).toString('base64')}`]
+        const digest = createHash('sha256').update(readFileSync(path)).digest('hex')
+        return [entry.name, `${statSync(path).ino} ${digest}`]
       })
   )
 }
