@@ -4,7 +4,7 @@ import { UsageError } from '../lib/errors.js'
 import { memoryLimits } from '../lib/limits.js'
 import type { ChunkBatch, FilteredBatch, FilteredChunk } from '../lib/records.js'
 import { inlinePool, type WorkerPool } from '../lib/workers/pool.js'
-import { digestSize } from '../lib/workers/tasks.js'
+import { digestSize } from '../lib/format/digest.js'
 import { orderedStage } from './stage.js'
 
 export interface DedupFilterOptions {

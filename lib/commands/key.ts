@@ -1,5 +1,4 @@
 import { open } from 'node:fs/promises'
-import { blake3 } from '@napi-rs/blake-hash'
 import { readSlots, unlock, wrapForRecipient, wrapWithPassphrase } from '../crypto/slots.js'
 import { wipe } from '../crypto/sealing.js'
 import { KeyError, LimitError, UsageError } from '../errors.js'
@@ -12,6 +11,7 @@ import { isSet, type Arguments, type Command } from './command.js'
 import { parseCount, takePlaces, textFlag } from './options.js'
 import { askTwice, givenPassphrase, openFlags, readCredentials, readRecipients } from './passphrase.js'
 import { hex } from './report.js'
+import { blake3 } from '../format/digest.js'
 
 /** Who can open an encrypted snapshot. */
 export const key: Command = {

@@ -1,9 +1,9 @@
-import { blake3 } from '@napi-rs/blake-hash'
 import { createCipheriv, createDecipheriv } from 'node:crypto'
 import { crc32 } from 'node:zlib'
 import { CorruptError } from '../errors.js'
 import { encodeFooter, type SealedFooter } from '../format/footer.js'
 import { checkFrame, decodeFrameHeader, frameHeaderSize, frameTypes, sealOverhead } from '../format/frame.js'
+import { blake3 } from '../format/digest.js'
 
 /**
  * AES-256-GCM (NIST SP 800-38D) around whole frames. The nonce is the sealed frame's offset in the file:

@@ -1,9 +1,9 @@
-import { blake3 } from '@napi-rs/blake-hash'
 import { crc32 } from 'node:zlib'
 import { CorruptError } from '../errors.js'
 import { formatLimits as limits } from '../limits.js'
 import { readFields, writeFields } from './bytes.js'
 import type { Handle } from './index-root.js'
+import { blake3 } from './digest.js'
 
 /*
  * Footer: the last 96 bytes of a snapshot.

@@ -2,6 +2,7 @@ import { CorruptError } from '../errors.js'
 import { formatLimits as limits } from '../limits.js'
 import { readFields, writeFields } from './bytes.js'
 import { blockPrefixSize, frameHeaderSize, sealOverhead } from './frame.js'
+import { digestSize } from './digest.js'
 
 /*
  * Index page: up to 4096 entries of one stream, in stream order, column by column (like bytes beside
@@ -21,7 +22,6 @@ import { blockPrefixSize, frameHeaderSize, sealOverhead } from './frame.js'
  *     innerOffsets  c × u32  where the chunk starts in the block's plain bytes
  */
 
-const digestSize = 32
 const kinds = ['block', 'repeat', 'hole'] as const
 const fixedSize = 20
 const storedSizeMax = sealOverhead + frameHeaderSize + blockPrefixSize + limits.chunkSizeMax

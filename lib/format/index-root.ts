@@ -1,6 +1,7 @@
 import { CorruptError } from '../errors.js'
 import { formatLimits as limits } from '../limits.js'
 import { readFields, writeFields, type FieldReader } from './bytes.js'
+import { digestSize } from './digest.js'
 
 /*
  * Index root: what the whole snapshot holds, and where its index pages lie.
@@ -16,7 +17,6 @@ import { readFields, writeFields, type FieldReader } from './bytes.js'
  */
 
 const pageRefSize = 57
-const digestSize = 32
 
 /** Totals of one stream, in bytes and in chunks or runs. `size` = blockRawSize + repeatSize + holeSize. */
 export interface StreamSummary {

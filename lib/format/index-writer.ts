@@ -1,4 +1,3 @@
-import { blake3 } from '@napi-rs/blake-hash'
 import { decodeIndexBytes, encodeIndexBytes } from '../compression/codecs.js'
 import { LimitError } from '../errors.js'
 import { formatLimits as limits } from '../limits.js'
@@ -21,6 +20,7 @@ import {
   type PageRef,
   type StreamSummary
 } from './index-root.js'
+import { blake3 } from './digest.js'
 
 /** Totals of a snapshot, final or so far. */
 export interface SnapshotTotals {

@@ -1,8 +1,8 @@
-import { blake3 } from '@napi-rs/blake-hash'
 import type { BlockDecoder } from '../compression/codecs.js'
 import { CorruptError, UnsupportedError } from '../errors.js'
 import { readFields } from '../format/bytes.js'
 import { blockPrefixSize, checkFrame, decodeFrameHeader, frameHeaderSize } from '../format/frame.js'
+import { blake3 } from '../format/digest.js'
 
 /** What is known of a block before it is read. Sizes and offsets in bytes. */
 export interface BlockPlace {

@@ -1,4 +1,3 @@
-import { blake3 } from '@napi-rs/blake-hash'
 import { decodeIndexBytes } from '../compression/codecs.js'
 import { openFrame, wipe, type Sealing } from '../crypto/sealing.js'
 import { toCredentials, type Credentials } from '../crypto/slots.js'
@@ -22,6 +21,7 @@ import { createProvisional } from './provisional.js'
 import { createRangeSet, missingFrom, type Range } from './ranges.js'
 import type { OpenOptions } from './open-snapshot.js'
 import { readHeader, readStructure, unlockHeader } from './structure.js'
+import { blake3 } from '../format/digest.js'
 
 /** Where recovered bytes go. What is not given stays a hole; what proves wrong later is overwritten with zeros. */
 export interface RecoverTarget {

@@ -1,4 +1,3 @@
-import { blake3 } from '@napi-rs/blake-hash'
 import { decodeIndexBytes } from '../compression/codecs.js'
 import { makeSealing, openFooter, openFrame, wipe, type Sealing } from '../crypto/sealing.js'
 import { unlock, type Credentials } from '../crypto/slots.js'
@@ -16,6 +15,7 @@ import {
 import { decodeIndexPage, type IndexPage } from '../format/index-page.js'
 import { decodeIndexRoot, type Handle, type IndexRoot, type PageRef } from '../format/index-root.js'
 import type { ByteSource } from './byte-source.js'
+import { blake3 } from '../format/digest.js'
 
 /** What is read when a snapshot is opened: a few kilobytes, whatever its size. */
 export interface Structure {

@@ -1,4 +1,3 @@
-import { blake3 } from '@napi-rs/blake-hash'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { isZero } from '../chunking/zero.js'
 import {
@@ -17,6 +16,7 @@ import {
   type CodecName
 } from '../format/frame.js'
 import { checkBlockFrame, type BlockPlace } from '../reader/check-block.js'
+import { blake3, digestSize } from '../format/digest.js'
 
 /**
  * The heavy work, a batch at a time, as functions of plain data and shared memory. They run in worker
@@ -27,8 +27,6 @@ import { checkBlockFrame, type BlockPlace } from '../reader/check-block.js'
  */
 export const tasks = { digestChunks, compressChunks, sealFrames, openFrames, decodeBlocks }
 export type Tasks = typeof tasks
-
-export const digestSize = 32
 
 export interface DigestChunksArgs {
   readonly bytes: Uint8Array

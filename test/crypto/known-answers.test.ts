@@ -1,4 +1,3 @@
-import { blake3 } from '@napi-rs/blake-hash'
 import { createCipheriv, createDecipheriv, scryptSync } from 'node:crypto'
 import { crc32 } from 'node:zlib'
 import t from 'tap'
@@ -15,6 +14,7 @@ import { encodeFrame } from '../../lib/format/frame.js'
 import { randomBytes } from '../helpers/data.js'
 import { hex, unhex } from '../helpers/bytes.js'
 import { caught } from '../helpers/errors.js'
+import { blake3 } from '../../lib/format/digest.js'
 
 /** AES-256 vectors of McGrew and Viega, "The Galois/Counter Mode of Operation", appendix B. */
 const gcmVectors = [

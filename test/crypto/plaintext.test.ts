@@ -1,4 +1,3 @@
-import { blake3 } from '@napi-rs/blake-hash'
 import t from 'tap'
 import { encodeHeader } from '../../lib/format/header.js'
 import { build, openSnapshot } from '../../lib/index.js'
@@ -7,6 +6,7 @@ import { hex } from '../helpers/bytes.js'
 import { mixedBytes, randomBytes, textBytes, zeroBytes } from '../helpers/data.js'
 import { buildSealed, bytesSource, headerOf, makeRsaPair, slotsFor, streamNames } from './sealed.js'
 import { Writable } from 'node:stream'
+import { blake3 } from '../../lib/format/digest.js'
 
 const { publicKey, privateKey: identity } = makeRsaPair()
 const dataKey = randomBytes(32, 1)

@@ -1,4 +1,3 @@
-import { blake3 } from '@napi-rs/blake-hash'
 import { constants, createHash, privateDecrypt, scryptSync, type KeyObject } from 'node:crypto'
 import t from 'tap'
 import { decrypt, makeSealing, openFrame, sealFrame, wipe } from '../../lib/crypto/sealing.js'
@@ -23,6 +22,7 @@ import { hex } from '../helpers/bytes.js'
 import { randomBytes } from '../helpers/data.js'
 import { caught, rejected } from '../helpers/errors.js'
 import { headerOf, makeRsaPair } from './sealed.js'
+import { blake3 } from '../../lib/format/digest.js'
 
 const dataKey = randomBytes(32, 1)
 const headerDigest = blake3(Buffer.from('a header'))

@@ -1,4 +1,3 @@
-import { blake3 } from '@napi-rs/blake-hash'
 import { readFile } from 'node:fs/promises'
 import { Writable } from 'node:stream'
 import t from 'tap'
@@ -6,6 +5,7 @@ import { gear } from '../../lib/chunking/gear.js'
 import { decodeIndexBytes } from '../../lib/compression/codecs.js'
 import { decodeFrameHeader, frameHeaderSize } from '../../lib/format/frame.js'
 import { build, formatLimits, openSnapshot } from '../../lib/index.js'
+import { blake3 } from '../../lib/format/digest.js'
 
 /** `docs/format.md` against the code and against the sample it describes. */
 

@@ -1,5 +1,4 @@
 import t from 'tap'
-import { blake3 } from '@napi-rs/blake-hash'
 import { decodeIndexBytes } from '../../lib/compression/codecs.js'
 import { decodeFooterBody, digestSnapshot, splitFooter } from '../../lib/format/footer.js'
 import { decodeFrameHeader, isFrameIntact } from '../../lib/format/frame.js'
@@ -15,6 +14,7 @@ import { createIndexWriter } from '../../lib/format/index-writer.js'
 import { makeHeader, resolveSettings } from '../../lib/profiles.js'
 import { hex, unhex } from '../helpers/bytes.js'
 import { caught } from '../helpers/errors.js'
+import { blake3 } from '../../lib/format/digest.js'
 
 const digest = (byte: number): Uint8Array => new Uint8Array(32).fill(byte)
 const block = (blockOffset: number, storedSize: number, rawSize = 65536): ChunkEntry => ({

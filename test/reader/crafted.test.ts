@@ -1,4 +1,3 @@
-import { blake3 } from '@napi-rs/blake-hash'
 import { crc32 } from 'node:zlib'
 import t from 'tap'
 import { writeFields } from '../../lib/format/bytes.js'
@@ -15,6 +14,7 @@ import type { ByteSource } from '../../lib/reader/byte-source.js'
 import { createLayout } from '../../lib/reader/layout.js'
 import { openSnapshot } from '../../lib/reader/open-snapshot.js'
 import { verifySnapshot } from '../../lib/reader/verify.js'
+import { blake3 } from '../../lib/format/digest.js'
 
 /** Snapshots with sound checksums and digests that break, or use, what the writer never writes. */
 

@@ -1,7 +1,6 @@
 import t from 'tap'
 import { Readable, type Duplex } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
-import { blake3 } from '@napi-rs/blake-hash'
 import { encodeFrame } from '../../lib/format/frame.js'
 import { makeHeader, resolveSettings } from '../../lib/profiles.js'
 import type { Source } from '../../lib/source/source.js'
@@ -24,6 +23,7 @@ import {
 import { randomBytes } from '../helpers/data.js'
 import { rejected } from '../helpers/errors.js'
 import { endless, failingSink, holdingSink, settle } from '../helpers/streams.js'
+import { blake3 } from '../../lib/format/digest.js'
 
 /*
  * Every stage between a plain Readable and a plain Writable: a sink that fails stops what is before it and

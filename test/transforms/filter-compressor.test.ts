@@ -1,5 +1,4 @@
 import t from 'tap'
-import { blake3 } from '@napi-rs/blake-hash'
 import { createBlockDecoder } from '../../lib/compression/codecs.js'
 import { decodeFrameHeader, isFrameIntact } from '../../lib/format/frame.js'
 import {
@@ -19,6 +18,7 @@ import { difference, hex } from '../helpers/bytes.js'
 import { cutEvery, mixedBytes, randomBytes, repeatBytes, textBytes, zeroBytes } from '../helpers/data.js'
 import { caught } from '../helpers/errors.js'
 import { runStage } from '../helpers/streams.js'
+import { blake3 } from '../../lib/format/digest.js'
 
 const chunkSize = 1000
 const pool = createWorkerPool(3)

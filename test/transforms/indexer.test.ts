@@ -1,6 +1,5 @@
 import t from 'tap'
 import { Readable } from 'node:stream'
-import { blake3 } from '@napi-rs/blake-hash'
 import { decodeHolePayload, decodeRepeatPayload, encodeFrame } from '../../lib/format/frame.js'
 import type { SnapshotTotals } from '../../lib/format/index-writer.js'
 import { makeHeader, resolveSettings } from '../../lib/profiles.js'
@@ -19,6 +18,7 @@ import { createRandom, randomBytes, zeroBytes } from '../helpers/data.js'
 import { rejected } from '../helpers/errors.js'
 import { fileOf, framesOf, memorySource } from '../helpers/snapshots.js'
 import { runStage } from '../helpers/streams.js'
+import { blake3 } from '../../lib/format/digest.js'
 
 const header = makeHeader(resolveSettings({ codec: 'raw', chunkSize: 512 }), ['disk', 'memory'])
 

@@ -3,7 +3,6 @@ import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Readable, Writable } from 'node:stream'
 import { Worker } from 'node:worker_threads'
-import { blake3 } from '@napi-rs/blake-hash'
 import { build } from '../../lib/api.js'
 import { CorruptError, HexzError, LimitError } from '../../lib/errors.js'
 import { memoryLimits } from '../../lib/limits.js'
@@ -13,6 +12,7 @@ import { createSlabPool } from '../../lib/workers/slabs.js'
 import { difference, hex } from '../helpers/bytes.js'
 import { cutEvery, mixedBytes, randomBytes, textBytes, zeroBytes } from '../helpers/data.js'
 import { caught, describeError, rejected } from '../helpers/errors.js'
+import { blake3 } from '../../lib/format/digest.js'
 
 /** Shows every message to a worker thread before it is sent: the only way to a pool's threads. */
 function watchWorkers(t: Test, see: (worker: Worker, name: string) => void): void {
