@@ -18,7 +18,8 @@ import { makeHeader, resolveSettings, type SettingsOptions } from './profiles.js
 import type { StreamStart } from './records.js'
 import type { Source } from './source/source.js'
 import type { Target } from './target/target.js'
-import { createWorkerPool } from './workers/pool.js'
+import { watchStages, type Timings } from './timings.js'
+import { createWorkerPool, type WorkerPool } from './workers/pool.js'
 import { createSlabPool } from './workers/slabs.js'
 
 export interface StreamSource {
@@ -39,6 +40,8 @@ export interface PipelineOptions extends SettingsOptions {
   readonly signal?: AbortSignal
   /** Called with the totals so far, about once a MiB. */
   readonly onProgress?: (totals: SnapshotTotals) => void
+  /** Called once, when the target is committed, with what each stage took. */
+  readonly onTimings?: (timings: Timings) => void
 }
 
 /**
@@ -80,26 +83,39 @@ async function run(
   const summary = new Promise<SnapshotTotals>((resolve) => index.once('summary', resolve))
   if (options.onProgress !== undefined) index.on('progress', options.onProgress)
   const pool = createWorkerPool(options.concurrency)
-  const output = sink(target)
+  const stages = {
+    chunker: chunker({ chunker: name, min, avg, max, slabs }),
+    'dedup filter': dedupFilter({ capacity, pool }),
+    'dictionary sampler': dictionarySampler(),
+    compressor: compressor({ codec, level, pool, slabs }),
+    indexer: index,
+    encryptor: encryptor({ sealing: locked?.sealing, pool, slabs }),
+    sink: sink(target)
+  }
+  const watch = watchStages(Object.entries(stages).map(([stage, stream]) => ({ name: stage, stream })))
   try {
     const done = pipeline(
-      readAll(streams) as unknown as NodeJS.ReadableStream, // pipeline() takes iterables, its types only up to five stages
-      chunker({ chunker: name, min, avg, max, slabs }),
-      dedupFilter({ capacity, pool }),
-      dictionarySampler(),
-      compressor({ codec, level, pool, slabs }),
-      index,
-      encryptor({ sealing: locked?.sealing, pool, slabs }),
-      output,
+      [readAll(streams), ...Object.values(stages)] as unknown as NodeJS.ReadWriteStream[], // it takes iterables, too; its types don't
       options.signal === undefined ? {} : { signal: options.signal }
     )
     // A failed pipeline still waits for its source, which may wait for a far side that has nothing to say.
-    await Promise.race([done, finished(output).then(() => done)])
+    await Promise.race([done, finished(stages.sink).then(() => done)])
+    options.onTimings?.(watch.timings(workedFor(pool)))
     return await summary
   } finally {
+    watch.end()
     await pool.close()
     wipe(locked?.sealing.dataKey)
   }
+}
+
+/** Seconds of the worker threads by stage. */
+function workedFor({ worked }: WorkerPool): Map<string, number> {
+  return new Map([
+    ['dedup filter', worked.get('digestChunks') ?? 0],
+    ['compressor', worked.get('compressChunks') ?? 0],
+    ['encryptor', worked.get('sealFrames') ?? 0]
+  ])
 }
 
 /**

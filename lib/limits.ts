@@ -40,6 +40,8 @@ export const memoryLimits = {
   batchSize: 1 * MiB,
   /** One read of a source file. */
   readSize: 1 * MiB,
+  /** Bytes of a target file that the system may hold back before it is asked to write them out. */
+  flushSize: 16 * MiB,
   /** Batches in work in one parallel stage, for `n` workers: enough that none waits. */
   batchesInWork: (workerCount: number): number => workerCount + 2,
   /** Free slabs kept for reuse, each of at most a batch and its frame headers. */

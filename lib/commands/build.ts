@@ -11,6 +11,7 @@ import {
   type SettingsOptions
 } from '../profiles.js'
 import type { Target } from '../target/target.js'
+import type { Timings } from '../timings.js'
 import { dedupCapacity } from '../../transforms/dedup-filter.js'
 import { lockFlags, readLocks } from './passphrase.js'
 import { isSet, type Arguments, type Command, type CommandContext, type Flags } from './command.js'
@@ -53,6 +54,7 @@ const commonFlags = {
   force: { type: 'boolean', shortFlag: 'f', help: 'replace an existing target' },
   expectSize: { type: 'string', value: 'SIZE', help: 'fail unless the source has this many bytes' },
   json: { type: 'boolean', help: 'the final summary as JSON' },
+  timings: { type: 'boolean', help: 'also say which stage the others waited for, and how long' },
   progress: progressFlag,
   concurrency: {
     type: 'string',
@@ -191,8 +193,10 @@ async function report(
   )
   const progress = createProgress(mode, 'read', size)
   const start = performance.now()
+  let timings: Timings | undefined
   const totals = await buildStreams(streams, target, {
     ...options,
+    onTimings: (taken) => (timings = isSet(args, 'timings') ? taken : undefined),
     onProgress: (sofar) => progress.update(sumStreams(sofar.streams).size, sofar.fileSize)
   }).finally(() => progress.end())
   const forgottenCount = Math.max(
@@ -205,7 +209,8 @@ async function report(
     totals,
     forgottenCount,
     elapsedMs: performance.now() - start,
-    peakMemory: peakMemory()
+    peakMemory: peakMemory(),
+    timings
   }
   if (!isSet(args, 'json')) process.stderr.write(`${describeBuild(summary)}\n`)
   else

@@ -1,5 +1,6 @@
 import type { SnapshotTotals } from '../format/index-writer.js'
 import type { StreamSummary } from '../format/index-root.js'
+import type { Timings } from '../timings.js'
 import { formatSize } from './progress.js'
 
 export const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex')
@@ -43,6 +44,8 @@ export interface BuildReport {
   readonly elapsedMs: number
   /** Of this process, bytes. */
   readonly peakMemory: number
+  /** When they were asked for. */
+  readonly timings: Timings | undefined
 }
 
 /** The final summary of a build, for people. */
@@ -51,7 +54,8 @@ export function describeBuild({
   totals,
   forgottenCount,
   elapsedMs,
-  peakMemory
+  peakMemory,
+  timings
 }: BuildReport): string {
   const sums = sumStreams(totals.streams)
   const rate = elapsedMs > 0 ? (sums.size / elapsedMs) * 1000 : 0
@@ -61,8 +65,21 @@ export function describeBuild({
     ...savingLines(sums),
     ...(forgottenCount > 0 ? [forgotten] : []),
     `  ${(elapsedMs / 1000).toFixed(1)} s, ${formatSize(Math.round(rate))}/s, peak memory ${formatSize(peakMemory)}`,
-    `  digest       ${hex(totals.snapshotDigest ?? new Uint8Array(0))}`
+    `  digest       ${hex(totals.snapshotDigest ?? new Uint8Array(0))}`,
+    ...(timings === undefined ? [] : timingLines(timings))
   ].join('\n')
+}
+
+/** How long the others waited for each stage; together that is all the time there was. */
+function timingLines({ wall, stages }: Timings): string[] {
+  const seconds = (value: number): string => `${value.toFixed(2)} s`.padStart(9)
+  return [
+    `  ${'waited for'.padEnd(19)}${seconds(wall)}         threads worked`,
+    ...stages.map(({ name, limited, worked }) => {
+      const share = `${Math.round((100 * limited) / wall)} %`.padStart(6)
+      return `    ${name.padEnd(19)}${seconds(limited).slice(2)}${share}${worked === 0 ? '' : seconds(worked)}`
+    })
+  ]
 }
 
 /** The same for programs; the keys are a contract (docs/cli.md). */
@@ -72,7 +89,8 @@ export function buildJson({
   totals,
   forgottenCount,
   elapsedMs,
-  peakMemory
+  peakMemory,
+  timings
 }: BuildReport): object {
   return {
     target,
@@ -83,6 +101,7 @@ export function buildJson({
     forgottenCount,
     elapsedMs: Math.round(elapsedMs),
     peakMemory,
+    ...(timings === undefined ? {} : { timings }),
     digest: hex(totals.snapshotDigest ?? new Uint8Array(0))
   }
 }
