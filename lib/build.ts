@@ -12,7 +12,7 @@ import {
 } from '../transforms/index.js'
 import type { SnapshotTotals } from './format/index-writer.js'
 import { lock, type Locks } from './crypto/slots.js'
-import { wipe } from './crypto/sealing.js'
+import { wipe, type Sealing } from './crypto/sealing.js'
 import { sealOverhead } from './format/frame.js'
 import { makeHeader, resolveSettings, type SettingsOptions } from './profiles.js'
 import type { StreamStart } from './records.js'
@@ -34,7 +34,7 @@ export interface PipelineOptions extends SettingsOptions {
   readonly concurrency?: number
   /** Bytes of the dedup table, handles included; default 512 MiB. */
   readonly dedupMemory?: number
-  /** Encrypt, and give each of these keys a slot. */
+  /** Encrypt, and give each of these keys a slot. Bytes of a passphrase are used as they are, a text in NFC. */
   readonly locks?: Locks | undefined
   readonly signal?: AbortSignal
   /** Called with the totals so far, about once a MiB. */
@@ -70,18 +70,20 @@ async function run(
   const header = makeHeader(settings, names, options.locks !== undefined)
   const { chunker: name, codec, level, chunkSizeMin: min, chunkSizeAvg: avg, chunkSizeMax: max } = settings
   const capacity = dedupCapacity(options.dedupMemory)
-  const locked = options.locks === undefined ? undefined : await lock(header, options.locks)
-  const slabs = createSlabPool()
-  const index = indexer({
-    header,
-    capacity,
-    ...(locked === undefined ? {} : { keySlots: locked.keySlots, sealOverhead })
-  })
-  const summary = new Promise<SnapshotTotals>((resolve) => index.once('summary', resolve))
-  if (options.onProgress !== undefined) index.on('progress', options.onProgress)
   const pool = createWorkerPool(options.concurrency)
-  const output = sink(target)
+  let sealing: Sealing | undefined
   try {
+    const locked = options.locks === undefined ? undefined : await lock(header, options.locks)
+    sealing = locked?.sealing
+    const slabs = createSlabPool()
+    const index = indexer({
+      header,
+      capacity,
+      ...(locked === undefined ? {} : { keySlots: locked.keySlots, sealOverhead })
+    })
+    const summary = new Promise<SnapshotTotals>((resolve) => index.once('summary', resolve))
+    if (options.onProgress !== undefined) index.on('progress', options.onProgress)
+    const output = sink(target)
     const done = pipeline(
       readAll(streams) as unknown as NodeJS.ReadableStream, // pipeline() takes iterables, its types only up to five stages
       chunker({ chunker: name, min, avg, max, slabs }),
@@ -89,7 +91,7 @@ async function run(
       dictionarySampler(),
       compressor({ codec, level, pool, slabs }),
       index,
-      encryptor({ sealing: locked?.sealing, pool, slabs }),
+      encryptor({ sealing, pool, slabs }),
       output,
       options.signal === undefined ? {} : { signal: options.signal }
     )
@@ -98,7 +100,7 @@ async function run(
     return await summary
   } finally {
     await pool.close()
-    wipe(locked?.sealing.dataKey)
+    wipe(sealing?.dataKey)
   }
 }
 

@@ -5,6 +5,7 @@ import { memoryLimits } from '../limits.js'
 import { profileNames, profiles, resolveSettings, type Settings, type SettingsOptions } from '../profiles.js'
 import type { Target } from '../target/target.js'
 import { dedupCapacity } from '../../transforms/dedup-filter.js'
+import { wipe } from '../crypto/sealing.js'
 import { lockFlags, readLocks } from './passphrase.js'
 import { isSet, type Arguments, type Command, type CommandContext, type Flags } from './command.js'
 import {
@@ -166,6 +167,8 @@ async function run(args: Arguments, { signal }: CommandContext, knobs: SettingsO
     // The build has closed them, unless it was not come to.
     for (const { source } of streams) await source.close().catch(() => undefined)
     throw error
+  } finally {
+    wipe(locks?.passphrase)
   }
 }
 

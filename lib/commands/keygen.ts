@@ -1,12 +1,14 @@
 import { open, rm } from 'node:fs/promises'
 import { keyIdOf } from '../crypto/slots.js'
 import { makeKeyPair, rsaBits } from '../crypto/keys.js'
+import { wipe } from '../crypto/sealing.js'
 import { errnoOf, TargetError, UsageError } from '../errors.js'
 import { targetError } from '../target/write-all.js'
 import { isSet, type Command } from './command.js'
 import { parseCount, takePlaces, textFlag } from './options.js'
-import { askTwice, givenPassphrase, passphraseSources } from './passphrase.js'
+import { givenPassphrase, passphraseSources } from './passphrase.js'
 import { hex } from './report.js'
+import { askTwice } from './terminal.js'
 
 const validDays = 3650
 
@@ -49,7 +51,8 @@ export const keygen: Command = {
     const passphrase = isSet(args, 'plain')
       ? undefined
       : ((await givenPassphrase(passphraseSources(args))) ?? (await askTwice()))
-    const { privateKey, certificate, publicKey } = await makeKeyPair(bits, subject, validDays, passphrase)
+    const pair = makeKeyPair(bits, subject, validDays, passphrase).finally(() => wipe(passphrase))
+    const { privateKey, certificate, publicKey } = await pair
     const keyPath = `${name}.key`
     await writeNew(keyPath, privateKey, 0o600)
     await writeNew(`${name}.crt`, certificate, 0o644).catch(async (error: unknown) => {

@@ -97,7 +97,7 @@ await t.test('openssl', { skip: hasOpenssl ? false : 'openssl is not installed' 
     openssl(`pkeyutl -encrypt -pubin -inkey p.pem -in key -out wrapped2 ${oaep}`)
     const { encodeKeySlot } = await import('../../lib/format/key-slots.js')
     const { readRecipient } = await import('../../lib/crypto/keys.js')
-    const { unlock } = await import('../../lib/crypto/slots.js')
+    const { unlock } = await import('../../lib/crypto/unlock.js')
     const { createPrivateKey } = await import('node:crypto')
     t.ok(readRecipient(readFileSync(at('p.pem'), 'latin1'), 'p.pem'))
     const area = Buffer.alloc(16 * 640)
