@@ -32,5 +32,6 @@ export async function encryptPrivateKey(key: Uint8Array, passphrase: Uint8Array)
   const derivation = sequence(oid('1.2.840.113549.1.5.12'), sequence(octets(salt), rounds, hmacWithSha256))
   const encryption = sequence(oid('2.16.840.1.101.3.4.1.42'), octets(iv)) // AES-256-CBC
   const pbes2 = sequence(oid('1.2.840.113549.1.5.13'), sequence(derivation, encryption))
-  return forge.pki.encryptedPrivateKeyToPem(sequence(pbes2, octets(encrypted)))
+  const pem = forge.pki.encryptedPrivateKeyToPem(sequence(pbes2, octets(encrypted)))
+  return pem.replaceAll('\r\n', '\n')
 }

@@ -181,5 +181,5 @@ function selfSign(privateKey: KeyObject, publicKey: KeyObject, subject: string, 
     forge.pki.privateKeyFromPem(privateKey.export({ type: 'pkcs8', format: 'pem' }) as string),
     forge.md.sha256.create()
   )
-  return forge.pki.certificateToPem(certificate)
+  return forge.pki.certificateToPem(certificate).replaceAll('\r\n', '\n')
 }
