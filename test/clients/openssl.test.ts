@@ -1,10 +1,11 @@
 import { execFileSync } from 'node:child_process'
 import { createPrivateKey } from 'node:crypto'
-import { readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { readIdentity, readRecipient } from '../../lib/crypto/keys.js'
 import { unlock } from '../../lib/crypto/unlock.js'
+import { openSnapshot } from '../../lib/index.js'
 import { decodeKeySlot, encodeKeySlot } from '../../lib/format/key-slots.js'
 import { hex } from '../helpers/bytes.js'
 import { textBytes } from '../helpers/data.js'
@@ -58,10 +59,17 @@ await t.test('openssl', { skip: hasOpenssl ? false : 'openssl is not installed' 
     t.equal(built.code, 0, built.stderr)
     writeFileSync(at('r.st'), built.stdout)
     t.notOk(built.stdout.includes(disk.subarray(0, 16)))
-    await eachOf([...identities.keys(), 'k4096.pem'], async (name) => {
+    for (const name of [...identities.keys(), 'k4096.pem']) {
+      const askPassphrase = (): Promise<Buffer> => Promise.resolve(Buffer.from(env.HEXZ_PASSPHRASE))
+      const identity = await readIdentity(readFileSync(at(name)), name, askPassphrase)
+      const opened = await openSnapshot(at('r.st'), { identity })
+      t.ok((await opened.read('disk', 0, disk.length)).equals(disk), `${name}: the bytes are back`)
+      await opened.close()
+    }
+    await eachOf(['k.pem', 'k8e.pem', 'k.p12'], async (name) => {
       const { code, stdout, stderr } = await runCli(['extract', 'r.st', '--identity', name], { cwd, env })
       t.equal(code, 0, `${name}: ${stderr}`)
-      t.ok(stdout.equals(disk), `${name}: the bytes are back`)
+      t.ok(stdout.equals(disk), `${name}: the bytes are back by the command line`)
     })
     const listed = await runCli(['key', 'list', 'r.st', '--json'], { cwd })
     const idOf = (name: string): string =>
@@ -182,13 +190,27 @@ await t.test('openssl', { skip: hasOpenssl ? false : 'openssl is not installed' 
     }
 
     const before = readFileSync(at('ours.key'))
+    for (const [missing, left] of [
+      ['ours.crt', 'ours.key'],
+      ['ours.key', 'ours.crt']
+    ] as const) {
+      renameSync(at(missing), at('kept'))
+      failsWith(
+        t,
+        await runCli(['keygen', '-o', 'ours'], { cwd, isDetached: true }),
+        { code: 4, message: `${left} exists already, and a key is never replaced; choose another name` },
+        'keygen again, told before a passphrase is asked for'
+      )
+      t.notOk(existsSync(at(missing)))
+      renameSync(at('kept'), at(missing))
+    }
+    t.ok(readFileSync(at('ours.key')).equals(before))
     failsWith(
       t,
-      await runCli(['keygen', '-o', 'ours', '--plain'], { cwd }),
-      { code: 4, message: 'ours.key exists already, and a key is never replaced; choose another name' },
-      'keygen again'
+      await runCli(['keygen', '-o', 'new', '--plain', '--passphrase-file', 'p'], { cwd }),
+      { code: 2, message: '--plain leaves the private key unencrypted, but a passphrase is named; give one' },
+      'keygen --plain with a passphrase'
     )
-    t.ok(readFileSync(at('ours.key')).equals(before))
     const built = await runCli(['build', 'disk.img', '--recipient', 'ours.crt', '-o', 'o.st'], { cwd })
     t.equal(built.code, 0, built.stderr)
     const back = await runCli(['extract', 'o.st', '--identity', 'ours.key'], { cwd, env })

@@ -20,6 +20,8 @@ export interface CliOptions {
   readonly env?: Readonly<Record<string, string>>
   /** Runs the command as this user. */
   readonly uid?: number
+  /** In a session of its own, which has no terminal. */
+  readonly isDetached?: boolean
   /** Options of node itself. */
   readonly nodeOptions?: readonly string[]
 }
@@ -41,8 +43,6 @@ export async function runCli(args: readonly string[], options: CliOptions = {}):
 
 export interface StartOptions extends CliOptions {
   readonly stdio?: SpawnOptions['stdio']
-  /** In a session of its own, which has no terminal. */
-  readonly isDetached?: boolean
 }
 
 /** Starts `hexz ARGS`; all three standard streams are pipes unless `stdio` says otherwise. */
