@@ -51,6 +51,9 @@ export const profiles = {
 export type ProfileName = keyof typeof profiles
 export const profileNames = Object.keys(profiles) as ProfileName[]
 
+/** Above it an encoder takes hundreds of megabytes, and gains next to nothing on chunks. */
+export const zstdLevelMax = 19
+
 /** The level of a codec when none is given. */
 const defaultLevels: Record<CodecName, number> = { raw: 0, lz4: 0, zstd: 3 }
 
@@ -61,7 +64,7 @@ export interface SettingsOptions {
   /** Content-defined chunking: the chunk size becomes the average. */
   readonly cdc?: boolean
   readonly codec?: CodecName
-  /** 1 to 22, for Zstd. */
+  /** 1 to 19, for Zstd. */
   readonly level?: number
   readonly chunkSize?: number
   /** With `cdc` only; default a quarter of the average and twice of it. */
@@ -81,10 +84,10 @@ export function resolveSettings(options: SettingsOptions = {}): Settings {
     throw new UsageError(`there is no profile "${name}"; the profiles are ${profileNames.join(', ')}`)
   const { codec = profile.codec, chunkSize = profile.chunkSize } = options
   const level = options.level ?? (codec === profile.codec ? profile.level : defaultLevels[codec])
-  if (codec === 'zstd' ? !Number.isInteger(level) || level < 1 || level > 22 : level !== 0) {
+  if (codec === 'zstd' ? !Number.isInteger(level) || level < 1 || level > zstdLevelMax : level !== 0) {
     throw new UsageError(
       codec === 'zstd'
-        ? `level ${level} is out of range: Zstd has 1 to 22`
+        ? `level ${level} is out of range: Zstd has 1 to ${zstdLevelMax}`
         : `${codec} has no levels; leave --level out or use zstd`
     )
   }

@@ -2,7 +2,14 @@ import { buildStreams, type PipelineOptions, type StreamSource } from '../build.
 import { UsageError } from '../errors.js'
 import type { CodecName } from '../format/frame.js'
 import { memoryLimits } from '../limits.js'
-import { profileNames, profiles, resolveSettings, type Settings, type SettingsOptions } from '../profiles.js'
+import {
+  profileNames,
+  profiles,
+  resolveSettings,
+  zstdLevelMax,
+  type Settings,
+  type SettingsOptions
+} from '../profiles.js'
 import type { Target } from '../target/target.js'
 import { dedupCapacity } from '../../transforms/dedup-filter.js'
 import { wipe } from '../crypto/sealing.js'
@@ -93,7 +100,7 @@ export const pack: Command = {
   flags: {
     ...commonFlags,
     compression: { type: 'string', value: 'CODEC', help: "lz4, zstd or none; default the profile's" },
-    level: { type: 'string', value: 'N', help: 'Zstd level, 1 to 22; default 3' },
+    level: { type: 'string', value: 'N', help: `Zstd level, 1 to ${zstdLevelMax}; default 3` },
     blockSize: { type: 'string', value: 'SIZE', help: 'size of a chunk, 512 to 4M; the average with --cdc' },
     minChunk: {
       type: 'string',
@@ -116,7 +123,7 @@ function packSettings(args: Arguments): SettingsOptions {
     throw new UsageError('--avg-chunk and --block-size are the same setting; give one')
   return {
     ...(compression === undefined ? {} : { codec: parseCodec(compression) }),
-    ...(level === undefined ? {} : { level: parseCount(level, '--level', 1, 22) }),
+    ...(level === undefined ? {} : { level: parseCount(level, '--level', 1, zstdLevelMax) }),
     ...sizeOption(args, 'blockSize', 'chunkSize'),
     ...sizeOption(args, 'avgChunk', 'chunkSize'),
     ...sizeOption(args, 'minChunk', 'chunkSizeMin'),

@@ -20,7 +20,7 @@ const lz4PrefixSize = 4
 
 const asBuffer = (bytes: Uint8Array): Buffer => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 
-/** @param level 1 to 22, for Zstd only */
+/** @param level 1 to 19, for Zstd only */
 export function createBlockEncoder(codec: CodecName, level: number, dictionary?: Uint8Array): BlockEncoder {
   const shrunk = (raw: Uint8Array, stored: Uint8Array): Uint8Array | undefined =>
     stored.length < raw.length ? stored : undefined
@@ -46,7 +46,7 @@ function createZstdEncoder(level: number, dictionary: Uint8Array | undefined): B
   const create = (at: number): Encoder =>
     new Encoder(at, dictionary === undefined ? null : asBuffer(dictionary))
   const bounded = (raw: Uint8Array, by: Encoder): Uint8Array | undefined => {
-    const stored = limitWindow(by.encodeSync(asBuffer(raw)))
+    const stored = by.encodeSync(asBuffer(raw))
     return isZstdFrameBounded(stored, raw.length, limits.zstdWindowSizeMax) ? stored : undefined
   }
   const encoder = create(level)
@@ -54,19 +54,6 @@ function createZstdEncoder(level: number, dictionary: Uint8Array | undefined): B
   return (raw) =>
     bounded(raw, encoder) ??
     (level > plainSplitLevel ? bounded(raw, (plain ??= create(plainSplitLevel))) : undefined)
-}
-
-/** Zstd's window descriptor for 8 MiB: exponent 13, mantissa 0 (RFC 8878, 3.1.1.1.2). */
-const windowDescriptorMax = (Math.log2(limits.zstdWindowSizeMax) - 10) << 3
-
-/**
- * From level 20 on the encoder asks for a window of 32 to 128 MiB, because it is not told how little comes.
- * No chunk is larger than 4 MiB, so no match reaches farther back: the frame decodes with a window of 8 MiB.
- */
-function limitWindow(frame: Buffer): Buffer {
-  const isSingleSegment = ((frame[4] ?? 0) & 0x20) !== 0
-  if (!isSingleSegment) frame[5] = Math.min(frame[5] ?? 0, windowDescriptorMax)
-  return frame
 }
 
 /** Stored bytes to exactly `rawSize` plain bytes. */
@@ -120,8 +107,8 @@ export async function decodeIndexBytes(
   stored: Uint8Array,
   rawSize: number
 ): Promise<Uint8Array> {
-  if (codec === 'lz4' || rawSize > stored.length * indexRatioMax + indexRatioFreeSize)
-    throw broken(codec, rawSize)
+  if (codec === 'lz4') throw new CorruptError('BAD_STRUCTURE', 'damaged: an index page or root cannot be LZ4')
+  if (rawSize > stored.length * indexRatioMax + indexRatioFreeSize) throw broken(codec, rawSize)
   if (codec === 'zstd' && !isZstdFrameBounded(stored, rawSize, limits.zstdWindowSizeMax))
     throw broken(codec, rawSize)
   const raw =

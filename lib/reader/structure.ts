@@ -58,7 +58,7 @@ export async function readUnlocked(
       ? sealedFooter.body
       : openFooter(sealing, sealedFooter, name, source.size - footerSize)
   const footer = decodeFooterBody(body, name, source.size)
-  const rootRaw = await readIndexFrame(source, sealing, footer.root, 'root')
+  const rootRaw = await readIndexFrame(source, sealing, footer.root, 'root', 0)
   if (Buffer.compare(digestSnapshot(bytes, rootRaw), footer.snapshotDigest) !== 0) {
     throw new CorruptError(
       'BAD_DIGEST',
@@ -120,7 +120,7 @@ export async function readPage(
 ): Promise<IndexPage> {
   const ref = root.pages[number]
   if (ref === undefined) throw new RangeError(`there is no index page ${number}`)
-  const raw = await readIndexFrame(source, sealing, ref.handle, 'page')
+  const raw = await readIndexFrame(source, sealing, ref.handle, 'page', ref.stream)
   if (Buffer.compare(blake3(raw), ref.digest) !== 0) {
     throw new CorruptError(
       'BAD_DIGEST',
@@ -148,7 +148,8 @@ async function readIndexFrame(
   source: ByteSource,
   sealing: Sealing | undefined,
   handle: Handle,
-  type: FrameTypeName
+  type: FrameTypeName,
+  stream: number
 ): Promise<Uint8Array> {
   const { name } = source
   const { offset, size } = handle
@@ -163,6 +164,7 @@ async function readIndexFrame(
   if (header.type !== type || frameHeaderSize + header.payloadSize !== frame.length) {
     throw broken(`expected an index ${type}, found a ${header.type} frame`)
   }
+  if (header.stream !== stream) throw broken(`the index ${type} there belongs to another stream`)
   return decodeIndexBytes(header.codec, frame.subarray(frameHeaderSize), header.rawSize)
 }
 
@@ -193,6 +195,7 @@ function checkRoot(
   }
   for (; streamOffset === root.streams[stream]?.size; stream++) streamOffset = 0
   if (stream !== root.streams.length) throw broken('its pages do not reach the end of every stream')
+  if (fileOffset !== rootOffset) throw broken('there are frames behind its last page')
 }
 
 function checkPage(page: IndexPage, ref: PageRef, end: number, where: string): void {

@@ -1,6 +1,5 @@
 import { wipe, type Sealing } from '../crypto/sealing.js'
 import type { Credentials } from '../crypto/unlock.js'
-import { CorruptError } from '../errors.js'
 import type { IndexPage } from '../format/index-page.js'
 import { memoryLimits } from '../limits.js'
 import { createWorkerPool, inlinePool, type WorkerPool } from '../workers/pool.js'
@@ -41,7 +40,7 @@ export async function verifySnapshot(
   { quick = false, concurrency, signal, onProgress, ...credentials }: VerifyOptions = {}
 ): Promise<VerifyResult> {
   const structure = await readStructure(source, credentials)
-  const { root, framesOffset, footer, sealing } = structure
+  const { root, framesOffset, sealing } = structure
   let pool: WorkerPool | undefined
   let chunkCount = 0
   try {
@@ -60,8 +59,6 @@ export async function verifySnapshot(
       offset = ref.handle.offset + ref.handle.size
       onProgress?.(offset)
     }
-    if (offset !== footer.root.offset)
-      throw broken(source.name, offset, 'there are frames that no index page describes')
     return { ...structure, fileSize: source.size, chunkCount }
   } finally {
     await pool?.close()
@@ -113,8 +110,4 @@ async function checkRepeats(page: IndexPage, known: KnownBlocks): Promise<void> 
     if (entry.kind === 'block') known.add(entry)
     else if (entry.kind === 'repeat') await known.check(entry)
   }
-}
-
-function broken(where: string, offset: number, why: string): CorruptError {
-  return new CorruptError('BAD_STRUCTURE', `${where} is damaged at byte ${offset}: ${why}`, { where, offset })
 }

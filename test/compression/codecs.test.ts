@@ -113,12 +113,12 @@ await t.test('codecs: what does not shrink is not encoded', (t) => {
 
 await t.test('codecs: the level is used, up to the highest', (t) => {
   const raw = textBytes(20_000, 1)
-  const sizes = [1, 3, 9, 19, 20, 22].map((level) => {
+  const sizes = [1, 3, 9, 19].map((level) => {
     const stored = createBlockEncoder('zstd', level)(raw) ?? raw
     t.equal(difference(decode('zstd', stored, raw.length), raw), 'equal', `level ${level}`)
     return stored.length
   })
-  t.equal(new Set(sizes.slice(0, 4)).size, 4, `sizes at levels 1, 3, 9, 19, 20, 22: ${sizes.join(', ')}`)
+  t.equal(new Set(sizes).size, 4, `sizes at levels 1, 3, 9, 19: ${sizes.join(', ')}`)
   t.ok((sizes[3] ?? 0) < 0.9 * (sizes[0] ?? 0))
   t.end()
 })
