@@ -12,13 +12,13 @@ import {
 } from '../transforms/index.js'
 import type { SnapshotTotals } from './format/index-writer.js'
 import { lock, type Locks } from './crypto/slots.js'
-import { wipe } from './crypto/sealing.js'
+import { wipe, type Sealing } from './crypto/sealing.js'
 import { sealOverhead } from './format/frame.js'
 import { makeHeader, resolveSettings, type SettingsOptions } from './profiles.js'
 import type { StreamStart } from './records.js'
 import type { Source } from './source/source.js'
 import type { Target } from './target/target.js'
-import { watchStages, type Timings } from './timings.js'
+import { watchStages, type StageWatch, type Timings } from './timings.js'
 import { createWorkerPool, type WorkerPool } from './workers/pool.js'
 import { createSlabPool } from './workers/slabs.js'
 
@@ -35,7 +35,7 @@ export interface PipelineOptions extends SettingsOptions {
   readonly concurrency?: number
   /** Bytes of the dedup table, handles included; default 512 MiB. */
   readonly dedupMemory?: number
-  /** Encrypt, and give each of these keys a slot. */
+  /** Encrypt, and give each of these keys a slot. Bytes of a passphrase are used as they are, a text in NFC. */
   readonly locks?: Locks | undefined
   readonly signal?: AbortSignal
   /** Called with the totals so far, about once a MiB. */
@@ -73,29 +73,32 @@ async function run(
   const header = makeHeader(settings, names, options.locks !== undefined)
   const { chunker: name, codec, level, chunkSizeMin: min, chunkSizeAvg: avg, chunkSizeMax: max } = settings
   const capacity = dedupCapacity(options.dedupMemory)
-  const locked = options.locks === undefined ? undefined : await lock(header, options.locks)
-  const slabs = createSlabPool()
-  const index = indexer({
-    header,
-    capacity,
-    ...(locked === undefined ? {} : { keySlots: locked.keySlots, sealOverhead })
-  })
-  const summary = new Promise<SnapshotTotals>((resolve) => index.once('summary', resolve))
-  if (options.onProgress !== undefined) index.on('progress', options.onProgress)
   const pool = createWorkerPool(options.concurrency)
-  const stages = {
-    chunker: chunker({ chunker: name, min, avg, max, slabs }),
-    'dedup filter': dedupFilter({ capacity, pool }),
-    'dictionary sampler': dictionarySampler(),
-    compressor: compressor({ codec, level, pool, slabs }),
-    indexer: index,
-    encryptor: encryptor({ sealing: locked?.sealing, pool, slabs }),
-    sink: sink(target)
-  }
-  const watch = watchStages(Object.entries(stages).map(([stage, stream]) => ({ name: stage, stream })))
+  let sealing: Sealing | undefined
+  let watch: StageWatch | undefined
   try {
+    const locked = options.locks === undefined ? undefined : await lock(header, options.locks)
+    sealing = locked?.sealing
+    const slabs = createSlabPool()
+    const index = indexer({
+      header,
+      capacity,
+      ...(locked === undefined ? {} : { keySlots: locked.keySlots, sealOverhead })
+    })
+    const summary = new Promise<SnapshotTotals>((resolve) => index.once('summary', resolve))
+    if (options.onProgress !== undefined) index.on('progress', options.onProgress)
+    const stages = {
+      chunker: chunker({ chunker: name, min, avg, max, slabs }),
+      'dedup filter': dedupFilter({ capacity, pool }),
+      'dictionary sampler': dictionarySampler(),
+      compressor: compressor({ codec, level, pool, slabs }),
+      indexer: index,
+      encryptor: encryptor({ sealing, pool, slabs }),
+      sink: sink(target)
+    }
+    watch = watchStages(stages)
     const done = pipeline(
-      [readAll(streams), ...Object.values(stages)] as unknown as NodeJS.ReadWriteStream[], // it takes iterables, too; its types don't
+      [readAll(streams), ...Object.values(stages)] as unknown as NodeJS.ReadWriteStream[], // it takes iterables, too
       options.signal === undefined ? {} : { signal: options.signal }
     )
     // A failed pipeline still waits for its source, which may wait for a far side that has nothing to say.
@@ -103,9 +106,9 @@ async function run(
     options.onTimings?.(watch.timings(workedFor(pool)))
     return await summary
   } finally {
-    watch.end()
+    watch?.end()
     await pool.close()
-    wipe(locked?.sealing.dataKey)
+    wipe(sealing?.dataKey)
   }
 }
 

@@ -16,11 +16,8 @@ export interface StageTiming {
   readonly worked: number
 }
 
-/** A stage as it is watched: Node's streams tell how much waits in them. */
-export interface WatchedStage {
-  readonly name: string
-  readonly stream: Writable & { readonly readableLength?: number; readonly readableEnded?: boolean }
-}
+/** What is looked at in a stage: Node's streams tell how much waits in them. */
+export type WatchedStage = Writable & { readonly readableLength?: number; readonly readableEnded?: boolean }
 
 const lookMs = 5
 
@@ -35,13 +32,14 @@ export interface StageWatch {
  * Looks every 5 ms which stage holds the pipeline up: the one nearest to the target that has input and
  * nothing to give. Costs nothing that can be measured, and asks nothing of the stages.
  */
-export function watchStages(stages: readonly WatchedStage[]): StageWatch {
+export function watchStages(stages: Readonly<Record<string, WatchedStage>>): StageWatch {
+  const entries = Object.entries(stages)
   const start = performance.now()
   const limited = new Map<string, number>()
   let last = start
   const look = (): void => {
     const now = performance.now()
-    const name = limitingStage(stages)
+    const name = limitingStage(entries)
     limited.set(name, (limited.get(name) ?? 0) + (now - last) / 1000)
     last = now
   }
@@ -57,18 +55,19 @@ export function watchStages(stages: readonly WatchedStage[]): StageWatch {
       })
       return {
         wall: (last - start) / 1000,
-        stages: ['reader', ...stages.map(({ name }) => name)].map(timing)
+        stages: ['reader', ...Object.keys(stages)].map(timing)
       }
     },
     end: () => clearInterval(timer)
   }
 }
 
-function limitingStage(stages: readonly WatchedStage[]): string {
-  const holds = ({ stream }: WatchedStage): boolean =>
+function limitingStage(stages: readonly (readonly [name: string, stream: WatchedStage])[]): string {
+  const holds = (stream: WatchedStage): boolean =>
     stream.writableLength > 0 && (stream.readableLength ?? 0) === 0
   /** It has got everything and still works on it. */
-  const drains = ({ stream }: WatchedStage): boolean =>
+  const drains = (stream: WatchedStage): boolean =>
     stream.writableEnded && !(stream.readableEnded ?? stream.writableFinished)
-  return stages.findLast(holds)?.name ?? stages.find(drains)?.name ?? 'reader'
+  const found = stages.findLast(([, stream]) => holds(stream)) ?? stages.find(([, stream]) => drains(stream))
+  return found?.[0] ?? 'reader'
 }

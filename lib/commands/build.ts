@@ -13,6 +13,7 @@ import {
 import type { Target } from '../target/target.js'
 import type { Timings } from '../timings.js'
 import { dedupCapacity } from '../../transforms/dedup-filter.js'
+import { wipe } from '../crypto/sealing.js'
 import { lockFlags, readLocks } from './passphrase.js'
 import { isSet, type Arguments, type Command, type CommandContext, type Flags } from './command.js'
 import {
@@ -175,6 +176,8 @@ async function run(args: Arguments, { signal }: CommandContext, knobs: SettingsO
     // The build has closed them, unless it was not come to.
     for (const { source } of streams) await source.close().catch(() => undefined)
     throw error
+  } finally {
+    wipe(locks?.passphrase)
   }
 }
 

@@ -1,7 +1,6 @@
-import type { KeyObject } from 'node:crypto'
 import { Readable } from 'node:stream'
-import { wipe } from '../crypto/sealing.js'
-import { toCredentials } from '../crypto/slots.js'
+import { wipe, type Sealing } from '../crypto/sealing.js'
+import type { Credentials } from '../crypto/unlock.js'
 import { UsageError } from '../errors.js'
 import type { Header } from '../format/header.js'
 import type { IndexPage } from '../format/index-page.js'
@@ -14,13 +13,10 @@ import { createPageCache } from './page-cache.js'
 import { findPage, readRuns, type ReadContext, type Run } from './runs.js'
 import { readPage, readStructure } from './structure.js'
 
-export interface OpenOptions {
+/** An encrypted snapshot needs a passphrase or an identity. */
+export interface OpenOptions extends Credentials {
   /** Worker threads that decode; 0 (default) decodes on this thread, which is right for small reads. */
   readonly concurrency?: number
-  /** Of an encrypted snapshot: one of these. */
-  readonly passphrase?: string | Uint8Array
-  /** Private RSA key. */
-  readonly identity?: KeyObject
 }
 
 export interface RangeOptions {
@@ -67,14 +63,19 @@ export interface Snapshot {
  * Opens a snapshot: reads header, footer and index root.
  *
  * @param from a path, or bytes that can be read at any offset; closed by `close()`
- * @throws SourceError, CorruptError, UnsupportedError
+ * A passphrase given as a text is taken in Unicode NFC, in UTF-8 and without a line end behind it, as the
+ * command line does. Bytes are used exactly as they are: what makes them of a text has to do the same.
+ *
+ * @throws SourceError, CorruptError, KeyError, LimitError, UnsupportedError, UsageError
  */
 export async function openSnapshot(from: string | ByteSource, options: OpenOptions = {}): Promise<Snapshot> {
   const { concurrency = 0 } = options
   const source = typeof from === 'string' ? await openFileBytes(from) : from
+  let sealing: Sealing | undefined
   try {
-    const structure = await readStructure(source, toCredentials(options))
-    const { header, root, footer, sealing } = structure
+    const structure = await readStructure(source, options)
+    const { header, root, footer } = structure
+    sealing = structure.sealing
     const pool: WorkerPool = concurrency === 0 ? inlinePool : createWorkerPool(concurrency)
     const loadPage = createPageCache(
       (number) => readPage(source, structure, number),
@@ -134,10 +135,11 @@ export async function openSnapshot(from: string | ByteSource, options: OpenOptio
       async close() {
         await pool.close()
         await source.close()
-        wipe(sealing?.dataKey)
+        wipe(structure.sealing?.dataKey)
       }
     }
   } catch (error) {
+    wipe(sealing?.dataKey)
     await source.close()
     throw error
   }

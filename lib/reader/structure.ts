@@ -1,6 +1,6 @@
 import { decodeIndexBytes } from '../compression/codecs.js'
 import { makeSealing, openFooter, openFrame, wipe, type Sealing } from '../crypto/sealing.js'
-import { unlock, type Credentials } from '../crypto/slots.js'
+import { unlock, type Credentials } from '../crypto/unlock.js'
 import { CorruptError } from '../errors.js'
 import { decodeFooterBody, digestSnapshot, footerSize, splitFooter, type Footer } from '../format/footer.js'
 import { checkFrame, decodeFrameHeader, frameHeaderSize, type FrameTypeName } from '../format/frame.js'
@@ -31,12 +31,26 @@ export interface Structure {
 /**
  * Reads and checks header, footer and index root.
  *
- * @throws CorruptError, KeyError, UnsupportedError, SourceError
+ * @throws CorruptError, KeyError, LimitError, UnsupportedError, SourceError; the data key is wiped then
  */
 export async function readStructure(source: ByteSource, credentials: Credentials = {}): Promise<Structure> {
+  const header = await readHeader(source)
+  const sealing = await unlockHeader(source, header, credentials)
+  try {
+    return await readUnlocked(source, header, sealing)
+  } catch (error) {
+    wipe(sealing?.dataKey)
+    throw error
+  }
+}
+
+/** The rest of it, behind a header that was read and unlocked. @throws CorruptError, UnsupportedError, SourceError */
+export async function readUnlocked(
+  source: ByteSource,
+  { header, bytes, framesOffset }: ReadHeader,
+  sealing: Sealing | undefined
+): Promise<Structure> {
   const { name } = source
-  const { header, bytes, framesOffset } = await readHeader(source)
-  const sealing = await unlockHeader(source, { header, bytes, framesOffset }, credentials)
   const end = await source.read(Math.max(0, source.size - footerSize), Math.min(footerSize, source.size))
   const sealedFooter = splitFooter(end, name)
   const body =
@@ -83,7 +97,7 @@ export async function readHeader(source: ByteSource): Promise<ReadHeader> {
 /**
  * What opens the frames; `undefined` when they are not sealed.
  *
- * @throws KeyError, CorruptError, LimitError
+ * @throws KeyError, CorruptError, LimitError, UnsupportedError
  */
 export async function unlockHeader(
   source: ByteSource,

@@ -1,19 +1,18 @@
 import { wipe, type Sealing } from '../crypto/sealing.js'
-import { toCredentials } from '../crypto/slots.js'
+import type { Credentials } from '../crypto/unlock.js'
 import type { IndexPage } from '../format/index-page.js'
 import { memoryLimits } from '../limits.js'
 import { createWorkerPool, inlinePool, type WorkerPool } from '../workers/pool.js'
-import { createSlabPool } from '../workers/slabs.js'
+import { createSlabPool, type SlabPool } from '../workers/slabs.js'
 import type { ByteSource } from './byte-source.js'
 import { frameSpans, openSpan, type FrameSpan } from './frame-spans.js'
 import { createKnownBlocks, type KnownBlocks } from './known-blocks.js'
 import { createLayout } from './layout.js'
-import type { OpenOptions } from './open-snapshot.js'
 import { inOrder } from './ordered.js'
 import type { Range } from './ranges.js'
 import { readPage, readStructure, type Structure } from './structure.js'
 
-export interface VerifyOptions extends Pick<OpenOptions, 'passphrase' | 'identity'> {
+export interface VerifyOptions extends Credentials {
   /** Check header, footer, root and index pages only. */
   readonly quick?: boolean
   /** Worker threads, default one a core; 0 checks on this thread, which is right for small snapshots. */
@@ -40,19 +39,21 @@ export async function verifySnapshot(
   source: ByteSource,
   { quick = false, concurrency, signal, onProgress, ...credentials }: VerifyOptions = {}
 ): Promise<VerifyResult> {
-  const structure = await readStructure(source, toCredentials(credentials))
+  const structure = await readStructure(source, credentials)
   const { root, framesOffset, sealing } = structure
-  const pool = quick ? undefined : concurrency === 0 ? inlinePool : createWorkerPool(concurrency)
-  const known = createKnownBlocks(source, structure)
+  let pool: WorkerPool | undefined
   let chunkCount = 0
   try {
+    if (!quick) pool = concurrency === 0 ? inlinePool : createWorkerPool(concurrency)
+    const known = createKnownBlocks(source, structure)
+    const slabs = createSlabPool()
     let offset = framesOffset
     for (const [number, ref] of root.pages.entries()) {
       signal?.throwIfAborted()
       const page = await readPage(source, structure, number)
       if (pool !== undefined) {
         const range = { start: offset, end: ref.handle.offset }
-        chunkCount += await checkFrames({ source, sealing, pool, signal }, page, range)
+        chunkCount += await checkFrames({ source, sealing, pool, slabs, signal }, page, range)
         await checkRepeats(page, known)
       }
       offset = ref.handle.offset + ref.handle.size
@@ -69,16 +70,16 @@ interface CheckContext {
   readonly source: ByteSource
   readonly sealing: Sealing | undefined
   readonly pool: WorkerPool
+  readonly slabs: SlabPool
   readonly signal: AbortSignal | undefined
 }
 
 /** Checks the frames before a page against it, and decodes the blocks. Gives the number of chunks. */
 async function checkFrames(
-  { source, sealing, pool, signal }: CheckContext,
+  { source, sealing, pool, slabs, signal }: CheckContext,
   page: IndexPage,
   range: Range
 ): Promise<number> {
-  const slabs = createSlabPool()
   const layout = createLayout(page, source.name)
   const window = memoryLimits.batchesInWork(pool.size)
   const stored = frameSpans(source, range.start, range.end, slabs)
