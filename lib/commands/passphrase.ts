@@ -1,7 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import type { KeyObject } from 'node:crypto'
-import { readIdentity, readRecipient } from '../crypto/keys.js'
 import { normalizePassphrase } from '../crypto/passphrase.js'
 import { wipe } from '../crypto/sealing.js'
 import type { Locks } from '../crypto/slots.js'
@@ -129,6 +128,7 @@ export async function readCredentials(args: Arguments): Promise<OwnCredentials> 
   let passphrase = given
   try {
     const askPassphrase = async (): Promise<Buffer> => (passphrase ??= await ask(`Passphrase of ${path}: `))
+    const { readIdentity } = await import('../crypto/keys.js') // only who has keys waits for their library
     return { identity: await readIdentity(bytes, path, askPassphrase) }
   } finally {
     wipe(bytes, passphrase)
@@ -194,6 +194,8 @@ export async function readLocks(args: Arguments): Promise<OwnLocks | undefined> 
 
 /** @throws KeyError, SourceError */
 export async function readRecipients(paths: readonly string[]): Promise<KeyObject[]> {
+  if (paths.length === 0) return []
+  const { readRecipient } = await import('../crypto/keys.js')
   return Promise.all(
     paths.map(async (path) => readRecipient((await readWhole(path)).toString('latin1'), path))
   )
