@@ -2,9 +2,9 @@ import { findEntry, isHoleAt, type PageColumns } from '../format/index-page.js'
 import type { IndexRoot } from '../format/index-root.js'
 import { memoryLimits } from '../limits.js'
 import type { ChunkStore } from './chunk-store.js'
+import { findPage } from './find-page.js'
 import type { PageStore } from './page-store.js'
 import { createReadAhead } from './read-ahead.js'
-import { findPage } from './runs.js'
 
 export interface RandomReadOptions {
   readonly root: IndexRoot
