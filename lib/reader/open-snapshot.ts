@@ -135,7 +135,7 @@ export async function openSnapshot(from: string | ByteSource, options: OpenOptio
         const size = root.streams[header.streams.indexOf(stream)]?.size ?? 0
         const [number, start, end] = range(stream, { start: offset, end: Math.min(size, offset + length) })
         const target = into === undefined ? Buffer.allocUnsafeSlow(end - start) : viewOf(into, end - start)
-        await randomRead(target, number, start, end)
+        await randomRead.read(target, number, start, end)
         return target
       },
       createReadStream: (stream, options) =>
@@ -149,7 +149,8 @@ export async function openSnapshot(from: string | ByteSource, options: OpenOptio
       page: async (number) => entriesOf(await pages.get(number)),
       async close() {
         isClosed = true
-        await chunks.settle()
+        await randomRead.settle()
+        chunks.clear()
         await pages.settle()
         await pool.close()
         await source.close()
