@@ -14,6 +14,7 @@ const overview = `hexz: disk images to compressed, deduplicated snapshots that c
   hexz extract in.st -o disk.img   get the bytes back, whole or a range
   hexz inspect in.st               show what a snapshot holds
   hexz verify in.st                check every byte
+  hexz diff a.st b.st              show where two differ
   hexz keygen -o NAME              make a key pair to encrypt to
   hexz key list in.st              list, add or remove keys
   hexz recover in.st -o disk.img   save what is left of a damaged one
