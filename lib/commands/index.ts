@@ -7,6 +7,7 @@ export const commands: Readonly<Record<string, () => Promise<Command>>> = {
   extract: async () => (await import('./extract.js')).extract,
   inspect: async () => (await import('./inspect.js')).inspect,
   verify: async () => (await import('./verify.js')).verify,
+  serve: async () => (await import('./serve.js')).serve,
   key: async () => (await import('./key.js')).key,
   keygen: async () => (await import('./keygen.js')).keygen,
   recover: async () => (await import('./recover.js')).recover
