@@ -49,8 +49,17 @@ export const memoryLimits = {
   /** Default and smallest size of the dedup table, handles included. */
   dedupMemoryDefault: 512 * MiB,
   dedupMemoryMin: 1 * MiB,
-  /** Decoded index pages that a reader keeps, of about 1 MiB each. */
-  pageCacheCount: 8,
+  /** Decoded chunks that an open snapshot keeps for random reads, unless told otherwise. */
+  chunkCacheDefault: 64 * MiB,
+  /** Decoded index pages that it keeps: a full one takes 228 KiB. */
+  pageCacheSize: 16 * MiB,
+  /** Stored and plain bytes of the chunks that random reads are loading; one larger chunk goes alone. */
+  loadSizeMax: 16 * MiB,
+  /** What is read ahead of a sequential reader, at first and at most; never more than a quarter of the cache. */
+  readAheadMin: 256 * KiB,
+  readAheadMax: 4 * MiB,
+  /** Sequential readers of one snapshot that are told apart. */
+  readCursorCount: 16,
   /** Threads of one build or read. */
   workerCountMax: 64,
   /** `recover` checksums at most this many times the size of what it scans. */

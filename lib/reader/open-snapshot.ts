@@ -4,19 +4,23 @@ import { wipe } from '../crypto/sealing.js'
 import { toCredentials } from '../crypto/slots.js'
 import { UsageError } from '../errors.js'
 import type { Header } from '../format/header.js'
-import type { IndexPage } from '../format/index-page.js'
+import { entriesOf, findEntry, isHoleAt, type IndexPage } from '../format/index-page.js'
 import type { IndexRoot, StreamSummary } from '../format/index-root.js'
 import { memoryLimits } from '../limits.js'
 import { createWorkerPool, inlinePool, type WorkerPool } from '../workers/pool.js'
 import { createSlabPool } from '../workers/slabs.js'
 import { openFileBytes, type ByteSource } from './byte-source.js'
-import { createPageCache } from './page-cache.js'
+import { createChunkStore } from './chunk-store.js'
+import { createPageStore } from './page-store.js'
+import { createRandomRead } from './random-read.js'
 import { findPage, readRuns, type ReadContext, type Run } from './runs.js'
-import { readPage, readStructure } from './structure.js'
+import { readPageColumns, readStructure } from './structure.js'
 
 export interface OpenOptions {
   /** Worker threads that decode; 0 (default) decodes on this thread, which is right for small reads. */
   readonly concurrency?: number
+  /** Bytes of decoded chunks that are kept for `read`. Default 64 MiB; 0 keeps none. */
+  readonly cacheSize?: number
   /** Of an encrypted snapshot: one of these. */
   readonly passphrase?: string | Uint8Array
   /** Private RSA key. */
@@ -47,11 +51,13 @@ export interface Snapshot {
   /** One BLAKE3 digest that stands for all of it. */
   readonly digest: Uint8Array
   /**
-   * `length` bytes from `offset`, fewer where the stream ends.
+   * `length` bytes from `offset`, fewer where the stream ends. Any number may be in work at once.
    *
+   * @param into memory of at least that many bytes; when given, the bytes are put there, and the answer is
+   * a view of it. It is left alone once the promise is settled
    * @throws UsageError for an unknown stream or a range that is none; CorruptError
    */
-  read(stream: string, offset: number, length: number): Promise<Buffer>
+  read(stream: string, offset: number, length: number, into?: Uint8Array): Promise<Buffer>
   /** The bytes of a stream, or of a part of it. */
   createReadStream(stream: string, range?: RangeOptions): Readable
   /** Where data and holes lie, merged, from the index alone. */
@@ -70,17 +76,22 @@ export interface Snapshot {
  * @throws SourceError, CorruptError, UnsupportedError
  */
 export async function openSnapshot(from: string | ByteSource, options: OpenOptions = {}): Promise<Snapshot> {
-  const { concurrency = 0 } = options
+  const { concurrency = 0, cacheSize = memoryLimits.chunkCacheDefault } = options
   const source = typeof from === 'string' ? await openFileBytes(from) : from
   try {
+    if (!Number.isSafeInteger(cacheSize) || cacheSize < 0)
+      throw new UsageError(`cacheSize ${cacheSize} is not a number of bytes`)
     const structure = await readStructure(source, toCredentials(options))
     const { header, root, footer, sealing } = structure
     const pool: WorkerPool = concurrency === 0 ? inlinePool : createWorkerPool(concurrency)
-    const loadPage = createPageCache(
-      (number) => readPage(source, structure, number),
-      memoryLimits.pageCacheCount
+    const pages = createPageStore(
+      (number) => readPageColumns(source, structure, number),
+      memoryLimits.pageCacheSize
     )
-    const context: ReadContext = { source, root, sealing, loadPage, pool, slabs: createSlabPool() }
+    const chunks = createChunkStore({ source, sealing, pool, cacheSize })
+    const randomRead = createRandomRead({ root, pages, chunks, cacheSize })
+    const context: ReadContext = { source, root, sealing, pages, pool, slabs: createSlabPool() }
+    let isClosed = false
 
     const range = (stream: string, { start = 0, end }: RangeOptions = {}): [number, number, number] => {
       const number = header.streams.indexOf(stream)
@@ -111,17 +122,13 @@ export async function openSnapshot(from: string | ByteSource, options: OpenOptio
       root,
       fileSize: source.size,
       digest: footer.snapshotDigest,
-      async read(stream, offset, length) {
+      async read(stream, offset, length, into) {
+        if (isClosed) throw new UsageError(`${source.name} is closed`)
         const size = root.streams[header.streams.indexOf(stream)]?.size ?? 0
-        const end = Math.min(size, offset + length)
-        const found = runs(stream, { start: offset, end })
-        const result = Buffer.alloc(end - offset)
-        for await (const run of found) {
-          if (run.kind === 'hole') continue
-          result.set(run.bytes, run.offset - offset)
-          run.release()
-        }
-        return result
+        const [number, start, end] = range(stream, { start: offset, end: Math.min(size, offset + length) })
+        const target = into === undefined ? Buffer.allocUnsafeSlow(end - start) : viewOf(into, end - start)
+        await randomRead(target, number, start, end)
+        return target
       },
       createReadStream: (stream, options) =>
         Readable.from(bytesOf(runs(stream, options)), {
@@ -130,8 +137,11 @@ export async function openSnapshot(from: string | ByteSource, options: OpenOptio
         }),
       extents: (stream, options) => extentsOf(context, ...range(stream, options)),
       runs,
-      page: loadPage,
+      page: async (number) => entriesOf(await pages.get(number)),
       async close() {
+        isClosed = true
+        await chunks.settle()
+        await pages.settle()
         await pool.close()
         await source.close()
         wipe(sealing?.dataKey)
@@ -141,6 +151,12 @@ export async function openSnapshot(from: string | ByteSource, options: OpenOptio
     await source.close()
     throw error
   }
+}
+
+/** The first bytes of memory that a caller gave. */
+function viewOf(into: Uint8Array, size: number): Buffer {
+  if (into.length < size) throw new UsageError(`${size} bytes do not fit into the ${into.length} given`)
+  return Buffer.from(into.buffer, into.byteOffset, size)
 }
 
 /** Runs as plain bytes that the consumer may keep and change. */
@@ -167,14 +183,12 @@ async function* extentsOf(
   for (let number = findPage(context.root, stream, start); number < pages.length; number++) {
     const ref = pages[number]
     if (ref?.stream !== stream || ref.streamOffset >= end) break
-    const page = await context.loadPage(number)
-    let offset = page.streamOffset
-    for (const entry of page.entries) {
-      const from = Math.max(start, offset)
-      offset += entry.rawSize
-      const size = Math.min(end, offset) - from
+    const page = await context.pages.get(number)
+    for (let index = findEntry(page, start); index < page.entryCount; index++) {
+      const from = Math.max(start, page.starts[index] ?? end)
+      const size = Math.min(end, page.starts[index + 1] ?? end) - from
       if (size <= 0) continue
-      const kind = entry.kind === 'hole' ? 'hole' : 'data'
+      const kind = isHoleAt(page, index) ? 'hole' : 'data'
       if (open?.kind === kind) {
         open = { ...open, size: open.size + size }
         continue

@@ -12,7 +12,13 @@ import {
   readHeaderSize,
   type Header
 } from '../format/header.js'
-import { decodeIndexPage, type IndexPage } from '../format/index-page.js'
+import {
+  decodePageColumns,
+  entriesOf,
+  isHoleAt,
+  type IndexPage,
+  type PageColumns
+} from '../format/index-page.js'
 import { decodeIndexRoot, type Handle, type IndexRoot, type PageRef } from '../format/index-root.js'
 import type { ByteSource } from './byte-source.js'
 import { blake3 } from '../format/digest.js'
@@ -101,9 +107,18 @@ export async function unlockHeader(
 /** The entries of one page, after every check against the root. */
 export async function readPage(
   source: ByteSource,
-  { root, sealing }: Pick<Structure, 'root' | 'sealing'>,
+  structure: Pick<Structure, 'root' | 'sealing'>,
   number: number
 ): Promise<IndexPage> {
+  return entriesOf(await readPageColumns(source, structure, number))
+}
+
+/** The same as columns. */
+export async function readPageColumns(
+  source: ByteSource,
+  { root, sealing }: Pick<Structure, 'root' | 'sealing'>,
+  number: number
+): Promise<PageColumns> {
   const ref = root.pages[number]
   if (ref === undefined) throw new RangeError(`there is no index page ${number}`)
   const raw = await readIndexFrame(source, sealing, ref.handle, 'page')
@@ -117,7 +132,7 @@ export async function readPage(
       }
     )
   }
-  const page = decodeIndexPage(raw, `the index page at byte ${ref.handle.offset} of ${source.name}`)
+  const page = decodePageColumns(raw, `the index page at byte ${ref.handle.offset} of ${source.name}`)
   checkPage(page, ref, endOfPage(root, number), source.name)
   return page
 }
@@ -181,30 +196,20 @@ function checkRoot(
   if (stream !== root.streams.length) throw broken('its pages do not reach the end of every stream')
 }
 
-function checkPage(page: IndexPage, ref: PageRef, end: number, where: string): void {
-  const size = page.entries.reduce((sum, entry) => sum + entry.rawSize, 0)
+function checkPage(page: PageColumns, ref: PageRef, end: number, where: string): void {
+  const { offset } = ref.handle
+  const broken = (why: string): CorruptError =>
+    new CorruptError('BAD_STRUCTURE', `${where} is damaged at byte ${offset}: ${why}`, { where, offset })
   if (
     page.stream !== ref.stream ||
     page.streamOffset !== ref.streamOffset ||
-    page.entries.length !== ref.entryCount ||
-    page.streamOffset + size !== end
+    page.entryCount !== ref.entryCount ||
+    page.starts[page.entryCount] !== end
   ) {
-    throw new CorruptError(
-      'BAD_STRUCTURE',
-      `${where} is damaged at byte ${ref.handle.offset}: the index page there describes other bytes than the root says`,
-      {
-        where,
-        offset: ref.handle.offset
-      }
-    )
+    throw broken('the index page there describes other bytes than the root says')
   }
-  for (const entry of page.entries) {
-    if (entry.kind !== 'hole' && entry.blockOffset + entry.storedSize > ref.handle.offset) {
-      throw new CorruptError(
-        'BAD_STRUCTURE',
-        `${where} is damaged at byte ${ref.handle.offset}: an index entry points behind its page`,
-        { where, offset: ref.handle.offset }
-      )
-    }
+  for (let index = 0; index < page.entryCount; index++) {
+    const blockEnd = (page.blockOffsets[index] ?? 0) + (page.storedSizes[index] ?? 0)
+    if (!isHoleAt(page, index) && blockEnd > offset) throw broken('an index entry points behind its page')
   }
 }

@@ -37,3 +37,37 @@ export function createSlabPool(): SlabPool {
     }
   }
 }
+
+/** The smallest slab of `createSizedSlabs`; the others are twice as large as the one before. */
+const sizedSlabMin = 64 * 1024
+
+/**
+ * Slabs for work of very different sizes, such as single blocks: the next power of two each.
+ *
+ * @param keptSizeMax bytes of free slabs that are kept for reuse
+ */
+export function createSizedSlabs(keptSizeMax: number): SlabPool {
+  const free = new Map<number, SharedArrayBuffer[]>()
+  let freeSize = 0
+  return {
+    acquire(size) {
+      const room = Math.max(sizedSlabMin, 2 ** Math.ceil(Math.log2(Math.max(1, size))))
+      const kept = free.get(room)?.pop()
+      if (kept !== undefined) freeSize -= room
+      const memory = kept ?? new SharedArrayBuffer(room)
+      let isOut = true
+      return {
+        bytes: new Uint8Array(memory, 0, size),
+        release() {
+          if (!isOut) return
+          isOut = false
+          if (freeSize + room > keptSizeMax) return
+          const same = free.get(room)
+          if (same === undefined) free.set(room, [memory])
+          else same.push(memory)
+          freeSize += room
+        }
+      }
+    }
+  }
+}

@@ -151,15 +151,27 @@ export interface DecodeBlocksArgs {
 }
 
 /** Decodes block frames and checks checksum, sizes and digest of each. */
-async function decodeBlocks({ frames, blocks, bytes, where, sealing }: DecodeBlocksArgs): Promise<void> {
-  const decode = decoderFor()
-  for (const block of blocks) {
-    const stored = frames.subarray(block.start, block.start + block.storedSize)
-    const frame = sealing === undefined ? stored : openFrame(sealing, stored, where, block.offset)
-    const raw = checkBlockFrame(frame, block, decode, where)
-    bytes?.set(raw, block.rawStart)
+async function decodeBlocks(args: DecodeBlocksArgs): Promise<void> {
+  for (const block of args.blocks) {
+    const raw = decodeBlock(args, block) // also where nobody wants the bytes: that checks them
+    args.bytes?.set(raw, block.rawStart)
     await nextTurn()
   }
+}
+
+/**
+ * The plain bytes of one chunk, decoded on the calling thread: the one place where a block is opened,
+ * decoded and checked, whoever reads it.
+ *
+ * @returns memory of the codec or a part of `frames`; to be copied
+ */
+export function decodeBlock(
+  { frames, where, sealing }: Omit<DecodeBlocksArgs, 'blocks' | 'bytes'>,
+  block: BlockPlace
+): Uint8Array {
+  const stored = frames.subarray(block.start, block.start + block.storedSize)
+  const frame = sealing === undefined ? stored : openFrame(sealing, stored, where, block.offset)
+  return checkBlockFrame(frame, block, decoderFor(), where)
 }
 
 /** One prepared codec a thread, since preparing costs more than a block. */
