@@ -85,7 +85,7 @@ export const serveLimits = {
   requestSizeMax: 32 * MiB,
   /** A longer read is answered in pieces of this size. */
   pieceSize: 256 * KiB,
-  /** Of one HTTP answer three such pieces are held. */
+  /** An HTTP answer has two of these in work. */
   httpPieceSize: 128 * KiB,
   /** A read that must be answered in one piece may be this long. */
   wholeReadSizeMax: 1 * MiB,
@@ -95,8 +95,8 @@ export const serveLimits = {
   connectionSizeMin: 256 * KiB,
   connectionSizeMax: 2 * MiB,
   unsentSize: 16 * MiB,
-  /** Bytes being read and decoded for all connections, chunks that are only partly wanted included. */
-  readingSize: 16 * MiB,
+  /** Free reply buffers kept for reuse. */
+  replyBuffersKept: 8 * MiB,
   /** Extents in one NBD block status reply. */
   extentCountMax: 1024,
   /** Chunks that one block status request looks at. */

@@ -5,7 +5,7 @@ import { isLocal, parseAddress, type Address } from '../serve/address.js'
 import { serve as startServing } from '../serve/serve.js'
 import type { Command } from './command.js'
 import { openSnapshotBytes } from './open-input.js'
-import { concurrencyOption, takePlaces, textFlag } from './options.js'
+import { concurrencyOption, sizeNote, sizeOption, takePlaces, textFlag } from './options.js'
 import { credentialsFor, openFlags } from './passphrase.js'
 import { printable } from './printable.js'
 import { formatSize } from './progress.js'
@@ -28,6 +28,11 @@ export const serve: Command = {
     },
     http: { type: 'string', value: 'ADDRESS', help: 'HTTP server: /disk and /memory, with ranges' },
     ...openFlags,
+    cacheSize: {
+      type: 'string',
+      value: 'SIZE',
+      help: 'decoded chunks kept in memory; default 64M, 0 for none'
+    },
     concurrency: {
       type: 'string',
       value: 'N',
@@ -37,16 +42,17 @@ export const serve: Command = {
   notes: [
     'ADDRESS is unix:PATH, HOST:PORT, or PORT on 127.0.0.1; port 0 is any free one. The addresses in use are',
     'printed as URIs on standard output when clients can connect. Nothing asks clients who they are: a unix',
-    'socket is open to its owner, a port to whoever reaches it.'
+    'socket is open to its owner, a port to whoever reaches it.',
+    sizeNote
   ].join('\n'),
   async run(args, { signal }) {
     const [path] = takePlaces(args, [undefined])
     if (path === undefined) throw new UsageError('no snapshot is named; give a file, or - for standard input')
     const http = addressOption('http', textFlag(args, 'http'))
     const nbd = addressOption('nbd', textFlag(args, 'nbd') ?? (http === undefined ? defaultNbd : undefined))
-    const concurrency = concurrencyOption(args)
+    const options = { ...concurrencyOption(args), ...sizeOption(args, 'cacheSize', 'cacheSize') }
     const source = await openSnapshotBytes(path)
-    const snapshot = await openSnapshot(source, { ...concurrency, ...(await credentialsFor(args, source)) })
+    const snapshot = await openSnapshot(source, { ...options, ...(await credentialsFor(args, source)) })
     try {
       const serving = await startServing(snapshot, {
         ...(nbd === undefined ? {} : { nbd }),

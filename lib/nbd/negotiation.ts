@@ -64,10 +64,7 @@ export function createNegotiation({
     allocation: allocationOf === chosen
   })
   const flags = (): number =>
-    exportFlag.hasFlags |
-    exportFlag.readOnly |
-    exportFlag.canMultiConn |
-    (structured ? exportFlag.sendDf : 0)
+    exportFlag.hasFlags | exportFlag.readOnly | exportFlag.canMultiConn | (structured ? exportFlag.sendDf : 0)
   const more = (...replies: Uint8Array[]): OptionResult => ({ replies, next: 'options' })
   const ack = (type: number): Uint8Array => encodeOptionReply(type, optionReply.ack)
   const refuse = (type: number, reply: number, why: string): OptionResult =>

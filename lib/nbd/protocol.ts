@@ -171,8 +171,9 @@ export function decodeRequest(bytes: Uint8Array): Request | undefined {
 }
 
 /** "Simple reply message"; what is read follows a reply without an error. */
+export const simpleReplySize = 16
 export function encodeSimpleReply(cookie: bigint, error?: NbdError): Buffer {
-  const bytes = Buffer.allocUnsafe(16)
+  const bytes = Buffer.allocUnsafe(simpleReplySize)
   bytes.writeUInt32BE(magic.simpleReply, 0)
   bytes.writeUInt32BE(error === undefined ? 0 : nbdError[error], 4)
   bytes.writeBigUInt64BE(cookie, 8)
@@ -204,6 +205,7 @@ export function encodeNone(cookie: bigint): Buffer {
 }
 
 /** NBD_REPLY_TYPE_OFFSET_DATA; `size` bytes of data follow. */
+export const dataHeaderSize = chunkHeaderSize + 8
 export function encodeDataHeader(reply: ReplyChunk, offset: number, size: number): Buffer {
   const bytes = chunk(reply, replyType.offsetData, 8, size)
   writeOffset(bytes, offset, chunkHeaderSize)

@@ -186,8 +186,8 @@ async function* extentsOf(
     const page = await context.pages.get(number)
     for (let index = findEntry(page, start); index < page.entryCount; index++) {
       const from = Math.max(start, page.starts[index] ?? end)
+      if (from >= end) break
       const size = Math.min(end, page.starts[index + 1] ?? end) - from
-      if (size <= 0) continue
       const kind = isHoleAt(page, index) ? 'hole' : 'data'
       if (open?.kind === kind) {
         open = { ...open, size: open.size + size }

@@ -88,8 +88,7 @@ async function clearStale(path: string): Promise<void> {
     })
     probe.on('error', (error) => resolve(errnoOf(error) !== 'ECONNREFUSED'))
   })
-  if (isAlive)
-    throw new TargetError('TARGET_EXISTS', `another server listens at ${path}`, { where: path })
+  if (isAlive) throw new TargetError('TARGET_EXISTS', `another server listens at ${path}`, { where: path })
   await rm(path, { force: true })
 }
 

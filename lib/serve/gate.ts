@@ -38,7 +38,8 @@ export function createGate(sizeMax: () => number, countMax: number): Gate {
   return {
     enter(size) {
       if (isClosed) return Promise.resolve(false)
-      if (waiting.length > 0 || !hasRoom(size)) return new Promise((resolve) => waiting.push({ size, resolve }))
+      if (waiting.length > 0 || !hasRoom(size))
+        return new Promise((resolve) => waiting.push({ size, resolve }))
       admit(size)
       return Promise.resolve(true)
     },

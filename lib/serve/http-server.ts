@@ -1,12 +1,10 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
-import { Readable } from 'node:stream'
-import { pipeline } from 'node:stream/promises'
 import { serveLimits } from '../limits.js'
+import type { Snapshot } from '../reader/open-snapshot.js'
 import { authorityOf, isLocal, listen, uriPath, type Address } from './address.js'
 import { chooseRange } from './http-range.js'
 import { indexPage } from './index-page.js'
 import type { Listener } from './nbd-server.js'
-import type { SharedReader } from './shared-reader.js'
 
 /**
  * Serves each stream of a snapshot as a file of its name, with ranges, and a page that lists them.
@@ -14,7 +12,7 @@ import type { SharedReader } from './shared-reader.js'
  * @throws TargetError when the address can't be had
  */
 export async function serveHttp(
-  reader: SharedReader,
+  snapshot: Snapshot,
   address: Address,
   onProblem: (error: unknown) => void
 ): Promise<Listener> {
@@ -26,9 +24,9 @@ export async function serveHttp(
   server.maxConnections = serveLimits.connectionCountMax
   server.on('request', (request, response) => {
     request.resume() // a body is of no use, but must go by
-    answer(reader, isLocal(address), request, response).catch((error: unknown) => {
+    answer(snapshot, isLocal(address), request, response).catch((error: unknown) => {
       response.destroy() // half an answer: the client sees that it is cut off
-      if (!isGone(error)) onProblem(error)
+      onProblem(error)
     })
   })
   const bound = await listen(server, address)
@@ -48,18 +46,12 @@ export async function serveHttp(
   }
 }
 
-/** The client went away in the middle of its answer, which is its right. */
-function isGone(error: unknown): boolean {
-  return error instanceof Error && 'code' in error && error.code === 'ERR_STREAM_PREMATURE_CLOSE'
-}
-
 async function answer(
-  reader: SharedReader,
+  snapshot: Snapshot,
   isLoopback: boolean,
   request: IncomingMessage,
   response: ServerResponse
 ): Promise<void> {
-  const { snapshot } = reader
   const refuse = (status: number, text: string, headers: Record<string, string> = {}): void => {
     response.writeHead(status, { 'content-type': 'text/plain; charset=utf-8', ...headers })
     response.end(request.method === 'HEAD' ? undefined : `${text}\n`)
@@ -84,7 +76,7 @@ async function answer(
   }
   const stream = snapshot.streams.find(({ name }) => `/${encodeURIComponent(name)}` === path)
   if (stream === undefined) refuse(404, `there is no ${path ?? ''}; / lists what there is`)
-  else await answerStream(reader, stream, request, response)
+  else await answerStream(snapshot, stream, request, response)
 }
 
 /**
@@ -96,12 +88,12 @@ function isLocalName(host: string | undefined): boolean {
 }
 
 async function answerStream(
-  reader: SharedReader,
+  snapshot: Snapshot,
   { name, size }: { readonly name: string; readonly size: number },
   { method, headers }: IncomingMessage,
   response: ServerResponse
 ): Promise<void> {
-  const etag = `"${Buffer.from(reader.snapshot.digest).toString('hex')}"`
+  const etag = `"${Buffer.from(snapshot.digest).toString('hex')}"`
   response.setHeader('accept-ranges', 'bytes')
   response.setHeader('etag', etag)
   if (headers['if-none-match']?.split(/\s*,\s*/).some((one) => one === '*' || one === etag) === true) {
@@ -121,27 +113,26 @@ async function answerStream(
     'content-length': end - start,
     ...(range === 'all' ? {} : { 'content-range': `bytes ${start}-${end - 1}/${size}` })
   })
-  if (method === 'HEAD') response.end()
-  else await pipeline(Readable.from(pieces(reader, name, start, end), { highWaterMark: 1 }), response)
+  if (method === 'GET') await send(snapshot, name, { start, end }, response)
+  response.end()
 }
 
-/** The bytes in pieces, one read ahead of the one that is being sent. */
-async function* pieces(
-  reader: SharedReader,
+/** The bytes in pieces: one is read while the one before is being sent. Ends early when the client does. */
+async function send(
+  snapshot: Snapshot,
   name: string,
-  start: number,
-  end: number
-): AsyncGenerator<Uint8Array, void> {
-  const readAt = (offset: number): Promise<Uint8Array> | undefined => {
-    if (offset >= end) return undefined
-    const piece = reader.read(name, offset, Math.min(serveLimits.httpPieceSize, end - offset))
-    piece.catch(() => undefined) // met when its turn comes
-    return piece
+  { start, end }: { readonly start: number; readonly end: number },
+  response: ServerResponse
+): Promise<void> {
+  const buffers = [Buffer.alloc(serveLimits.httpPieceSize), Buffer.alloc(serveLimits.httpPieceSize)]
+  const closed = new Promise<void>((resolve) => response.once('close', resolve))
+  let sent = Promise.resolve()
+  for (let offset = start; offset < end && !response.closed; offset += serveLimits.httpPieceSize) {
+    const size = Math.min(serveLimits.httpPieceSize, end - offset)
+    const bytes = await snapshot.read(name, offset, size, buffers[0])
+    await Promise.race([sent, closed])
+    sent = new Promise((resolve) => response.write(bytes, () => resolve()))
+    buffers.reverse()
   }
-  let next = readAt(start)
-  for (let offset = start; next !== undefined; offset += serveLimits.httpPieceSize) {
-    const piece = await next
-    next = readAt(offset + serveLimits.httpPieceSize)
-    yield piece
-  }
+  await Promise.race([sent, closed])
 }

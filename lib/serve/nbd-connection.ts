@@ -10,13 +10,15 @@ import {
   encodeOptionReply,
   optionHeaderSize
 } from '../nbd/protocol.js'
+import type { Snapshot } from '../reader/open-snapshot.js'
 import { createInput, type Input } from './input.js'
 import { transmit } from './nbd-transmission.js'
 import { createOutput, type Output } from './output.js'
-import type { SharedReader } from './shared-reader.js'
+import type { ReplyBuffers } from './reply-buffers.js'
 
 export interface NbdContext {
-  readonly reader: SharedReader
+  readonly snapshot: Snapshot
+  readonly buffers: ReplyBuffers
   readonly exports: readonly [Export, ...Export[]]
   /** Bytes that one connection may have in work or unsent, at this moment. */
   readonly connectionSizeMax: () => number

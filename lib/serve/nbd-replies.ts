@@ -3,23 +3,29 @@ import { serveLimits } from '../limits.js'
 import { blockState, commandFlag, type NbdError } from '../nbd/constants.js'
 import type { Agreement } from '../nbd/negotiation.js'
 import {
+  dataHeaderSize,
   encodeBlockStatus,
   encodeDataHeader,
   encodeError,
   encodeHole,
   encodeNone,
   encodeSimpleReply,
+  simpleReplySize,
   type Request
 } from '../nbd/protocol.js'
+import type { Snapshot } from '../reader/open-snapshot.js'
+import { isHole, listExtents } from './extents.js'
 import type { Gate } from './gate.js'
 import type { Output } from './output.js'
-import type { SharedReader } from './shared-reader.js'
+import type { ReplyBuffers } from './reply-buffers.js'
 
 /** Room that a reply without data takes; more than it really does. */
 const smallReplySize = 1024
+const noHeader = Buffer.alloc(0)
 
 export interface ReplyContext {
-  readonly reader: SharedReader
+  readonly snapshot: Snapshot
+  readonly buffers: ReplyBuffers
   readonly agreement: Agreement
   readonly output: Output
   /** Entered for the size of each reply before work on it starts, left when it is sent. */
@@ -37,7 +43,8 @@ export interface Replies {
   blockStatus(request: Request): Promise<boolean>
 }
 
-export function createReplies({ reader, agreement, output, gate, onProblem }: ReplyContext): Replies {
+export function createReplies(context: ReplyContext): Replies {
+  const { snapshot, buffers, agreement, output, gate, onProblem } = context
   const { structured } = agreement
   const { name } = agreement.export
 
@@ -56,20 +63,38 @@ export function createReplies({ reader, agreement, output, gate, onProblem }: Re
       structured ? encodeError({ cookie, isLast: true }, error, why) : encodeSimpleReply(cookie, error)
     )
 
+  /** Header and data as one piece of memory, sent as one; the gate was entered for `length`. */
+  const sendData = async (
+    header: () => Buffer,
+    headerSize: number,
+    offset: number,
+    length: number
+  ): Promise<void> => {
+    const { bytes, release } = buffers.acquire(headerSize, length)
+    try {
+      await snapshot.read(name, offset, length, bytes.subarray(headerSize))
+    } catch (error) {
+      release()
+      throw error
+    }
+    bytes.set(header())
+    output.send([bytes], () => {
+      release()
+      gate.leave(length)
+    })
+  }
+
   const readWhole = async ({ cookie, offset, length }: Request): Promise<void> => {
     const reply = { cookie, isLast: true }
-    const leave = (): void => gate.leave(length)
-    try {
-      const bytes = await reader.read(name, offset, length)
-      const header = structured ? encodeDataHeader(reply, offset, length) : encodeSimpleReply(cookie)
-      output.send([header, bytes], leave)
-    } catch (error) {
-      const why = failed(error)
-      output.send(
-        [structured ? encodeError(reply, 'EIO', why, offset) : encodeSimpleReply(cookie, 'EIO')],
-        leave
-      )
-    }
+    const header = (): Buffer =>
+      structured ? encodeDataHeader(reply, offset, length) : encodeSimpleReply(cookie)
+    await sendData(header, structured ? dataHeaderSize : simpleReplySize, offset, length).catch(
+      (error: unknown) => {
+        const why = failed(error)
+        const bytes = structured ? encodeError(reply, 'EIO', why, offset) : encodeSimpleReply(cookie, 'EIO')
+        output.send([bytes], () => gate.leave(length))
+      }
+    )
   }
 
   /** One chunk of a structured reply: data, or a hole. @param isLast called when it is ready to go */
@@ -79,16 +104,16 @@ export function createReplies({ reader, agreement, output, gate, onProblem }: Re
     length: number,
     isLast: () => boolean
   ): Promise<void> => {
-    const leave = (): void => gate.leave(length)
     try {
-      if (await reader.isHole(name, offset, length)) {
-        output.send([encodeHole({ cookie, isLast: isLast() }, offset, length)], leave)
+      if (await isHole(snapshot, name, offset, length)) {
+        output.send([encodeHole({ cookie, isLast: isLast() }, offset, length)], () => gate.leave(length))
         return
       }
-      const bytes = await reader.read(name, offset, length)
-      output.send([encodeDataHeader({ cookie, isLast: isLast() }, offset, length), bytes], leave)
+      const header = (): Buffer => encodeDataHeader({ cookie, isLast: isLast() }, offset, length)
+      await sendData(header, dataHeaderSize, offset, length)
     } catch (error) {
-      output.send([encodeError({ cookie, isLast: isLast() }, 'EIO', failed(error), offset)], leave)
+      const reply = encodeError({ cookie, isLast: isLast() }, 'EIO', failed(error), offset)
+      output.send([reply], () => gate.leave(length))
     }
   }
 
@@ -112,8 +137,7 @@ export function createReplies({ reader, agreement, output, gate, onProblem }: Re
       const piece = Math.min(serveLimits.pieceSize, length - done)
       if (!(await gate.enter(piece))) return false
       try {
-        const bytes = await reader.read(name, offset + done, piece)
-        output.send([bytes], () => gate.leave(piece))
+        await sendData(() => noHeader, 0, offset + done, piece)
       } catch (error) {
         failed(error)
         return false // its header said that all is well: the only way to take that back is to leave
@@ -145,8 +169,7 @@ export function createReplies({ reader, agreement, output, gate, onProblem }: Re
       const countMax = (flags & commandFlag.requestOne) === 0 ? serveLimits.extentCountMax : 1
       const replySize = smallReplySize + 8 * countMax
       if (!(await gate.enter(replySize))) return false
-      void reader
-        .extents(name, offset, length, countMax)
+      void listExtents(snapshot, name, offset, length, countMax)
         .then((extents) =>
           encodeBlockStatus(
             cookie,

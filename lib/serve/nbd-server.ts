@@ -1,9 +1,10 @@
 import { createServer } from 'node:net'
 import { serveLimits } from '../limits.js'
 import type { Export } from '../nbd/negotiation.js'
+import type { Snapshot } from '../reader/open-snapshot.js'
 import { authorityOf, listen, uriPath, type Address } from './address.js'
 import { connectNbd, type NbdConnection } from './nbd-connection.js'
-import type { SharedReader } from './shared-reader.js'
+import { createReplyBuffers } from './reply-buffers.js'
 
 /** A server that listens. */
 export interface Listener {
@@ -19,17 +20,20 @@ export interface Listener {
  * @throws TargetError when the address can't be had
  */
 export async function serveNbd(
-  reader: SharedReader,
+  snapshot: Snapshot,
   address: Address,
   onProblem: (error: unknown) => void
 ): Promise<Listener> {
-  const [first, ...others] = reader.snapshot.streams.map(
-    ({ name, size }): Export => ({ name, size, description: `stream ${name} of ${reader.snapshot.name}` })
-  )
+  const [first, ...others] = snapshot.streams.map(({ name, size }): Export => ({
+    name,
+    size,
+    description: `stream ${name} of ${snapshot.name}`
+  }))
   if (first === undefined) throw new RangeError('a snapshot without streams')
   const connections = new Map<NbdConnection, () => void>()
   const context = {
-    reader,
+    snapshot,
+    buffers: createReplyBuffers(),
     exports: [first, ...others] as const,
     connectionSizeMax: () =>
       Math.min(

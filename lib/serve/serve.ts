@@ -3,7 +3,6 @@ import type { Snapshot } from '../reader/open-snapshot.js'
 import type { Address } from './address.js'
 import { serveHttp } from './http-server.js'
 import { serveNbd, type Listener } from './nbd-server.js'
-import { createSharedReader } from './shared-reader.js'
 
 export interface ServeOptions {
   /** Where to offer the streams as NBD exports. */
@@ -32,14 +31,13 @@ export async function serve(
   { nbd, http, onProblem = () => undefined }: ServeOptions
 ): Promise<Serving> {
   if (nbd === undefined && http === undefined) throw new UsageError('no address to serve at is given')
-  const reader = createSharedReader(snapshot)
   const listeners: Listener[] = []
   const close = async (): Promise<void> => {
     await Promise.all(listeners.map((listener) => listener.close()))
   }
   try {
-    if (nbd !== undefined) listeners.push(await serveNbd(reader, nbd, onProblem))
-    if (http !== undefined) listeners.push(await serveHttp(reader, http, onProblem))
+    if (nbd !== undefined) listeners.push(await serveNbd(snapshot, nbd, onProblem))
+    if (http !== undefined) listeners.push(await serveHttp(snapshot, http, onProblem))
   } catch (error) {
     await close()
     throw error
