@@ -54,7 +54,7 @@ export const memoryLimits = {
   /** Decoded index pages that it keeps: a full one takes 228 KiB. */
   pageCacheSize: 16 * MiB,
   /** Stored and plain bytes of the chunks that random reads are loading; one larger chunk goes alone. */
-  loadSizeMax: 16 * MiB,
+  loadSizeMax: 8 * MiB,
   /** What is read ahead of a sequential reader, at first and at most; never more than a quarter of the cache. */
   readAheadMin: 256 * KiB,
   readAheadMax: 4 * MiB,

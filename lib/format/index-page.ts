@@ -102,6 +102,11 @@ export function columnsSize(entryCount: number): number {
 
 export const isHoleAt = ({ kinds: column }: PageColumns, index: number): boolean => column[index] === 2
 
+/** A copy: a view would take the whole column along when it is sent to a thread. */
+export function digestAt({ digests }: PageColumns, index: number): Uint8Array {
+  return digests.slice(index * digestSize, (index + 1) * digestSize)
+}
+
 /** The entry of that number. */
 export function entryAt(page: PageColumns, index: number): Entry {
   const kind = kinds[page.kinds[index] ?? -1]
@@ -112,7 +117,7 @@ export function entryAt(page: PageColumns, index: number): Entry {
   return {
     kind,
     rawSize,
-    digest: page.digests.subarray(index * digestSize, (index + 1) * digestSize),
+    digest: digestAt(page, index),
     blockOffset: at(page.blockOffsets),
     storedSize: at(page.storedSizes),
     innerOffset: at(page.innerOffsets)

@@ -9,18 +9,28 @@ export interface Cache<Key, Value> {
 }
 
 /**
- * Keeps what was used last. A value larger than all the room is not kept.
+ * Keeps what was used last. A value larger than all the room pushes all others out, and is not
+ * kept either.
  *
  * @param sizeMax bytes
  * @param sizeOf bytes of a value; the same whenever it is asked for
+ * @param drop called with each value that is not kept, or not any more
  */
 export function createCache<Key, Value>(
   sizeMax: number,
-  sizeOf: (value: Value) => number
+  sizeOf: (value: Value) => number,
+  drop: (value: Value) => void = () => undefined
 ): Cache<Key, Value> {
   /** Oldest use first: a Map keeps the order of insertion. */
   const kept = new Map<Key, Value>()
   let size = 0
+  const remove = (key: Key): void => {
+    const value = kept.get(key)
+    if (value === undefined) return
+    kept.delete(key)
+    size -= sizeOf(value)
+    drop(value)
+  }
   return {
     get size() {
       return size
@@ -33,22 +43,16 @@ export function createCache<Key, Value>(
       return value
     },
     add(key, value) {
-      const before = kept.get(key)
-      if (before !== undefined) size -= sizeOf(before)
-      kept.delete(key)
-      const added = sizeOf(value)
-      if (added > sizeMax) return
+      remove(key)
       kept.set(key, value)
-      size += added
-      for (const [oldest, old] of kept) {
+      size += sizeOf(value)
+      for (const oldest of kept.keys()) {
         if (size <= sizeMax) break
-        kept.delete(oldest)
-        size -= sizeOf(old)
+        remove(oldest)
       }
     },
     clear() {
-      kept.clear()
-      size = 0
+      for (const key of kept.keys()) remove(key)
     }
   }
 }

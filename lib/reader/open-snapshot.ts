@@ -10,6 +10,7 @@ import { memoryLimits } from '../limits.js'
 import { createWorkerPool, inlinePool, type WorkerPool } from '../workers/pool.js'
 import { createSlabPool } from '../workers/slabs.js'
 import { openFileBytes, type ByteSource } from './byte-source.js'
+import { createGroupLoader } from './chunk-groups.js'
 import { createChunkStore } from './chunk-store.js'
 import { createPageStore } from './page-store.js'
 import { createRandomRead } from './random-read.js'
@@ -88,7 +89,7 @@ export async function openSnapshot(from: string | ByteSource, options: OpenOptio
       (number) => readPageColumns(source, structure, number),
       memoryLimits.pageCacheSize
     )
-    const chunks = createChunkStore({ source, sealing, pool, cacheSize })
+    const chunks = createChunkStore(createGroupLoader({ source, sealing, pool }), cacheSize)
     const randomRead = createRandomRead({ root, pages, chunks, cacheSize })
     const context: ReadContext = { source, root, sealing, pages, pool, slabs: createSlabPool() }
     let isClosed = false

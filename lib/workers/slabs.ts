@@ -38,26 +38,40 @@ export function createSlabPool(): SlabPool {
   }
 }
 
-/** The smallest slab of `createSizedSlabs`; the others are twice as large as the one before. */
-const sizedSlabMin = 64 * 1024
+/** A slab of `createSizedSlabs`. */
+export interface SizedSlab extends Slab {
+  /** Bytes of memory it takes: up to a quarter more than it holds. */
+  readonly room: number
+}
+
+/** Below it, sizes are not told apart: memory comes in pages of 4 KiB anyway. */
+const roomMin = 4 * 1024
+
+/** The next of the sizes 1, 1.25, 1.5 and 1.75 times a power of two. */
+function roomFor(size: number): number {
+  if (size <= roomMin) return roomMin
+  const step = 2 ** (Math.floor(Math.log2(size)) - 2)
+  return Math.ceil(size / step) * step
+}
 
 /**
- * Slabs for work of very different sizes, such as single blocks: the next power of two each.
+ * Slabs of very different sizes, such as single chunks.
  *
  * @param keptSizeMax bytes of free slabs that are kept for reuse
  */
-export function createSizedSlabs(keptSizeMax: number): SlabPool {
+export function createSizedSlabs(keptSizeMax: number): { acquire(size: number): SizedSlab } {
   const free = new Map<number, SharedArrayBuffer[]>()
   let freeSize = 0
   return {
     acquire(size) {
-      const room = Math.max(sizedSlabMin, 2 ** Math.ceil(Math.log2(Math.max(1, size))))
+      const room = roomFor(size)
       const kept = free.get(room)?.pop()
       if (kept !== undefined) freeSize -= room
       const memory = kept ?? new SharedArrayBuffer(room)
       let isOut = true
       return {
         bytes: new Uint8Array(memory, 0, size),
+        room,
         release() {
           if (!isOut) return
           isOut = false

@@ -1,3 +1,4 @@
+import { readSync } from 'node:fs'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { isZero } from '../chunking/zero.js'
 import {
@@ -16,7 +17,11 @@ import {
   type CodecName
 } from '../format/frame.js'
 import { checkBlockFrame, type BlockPlace } from '../reader/check-block.js'
+import { becameShorter, sourceError } from '../source/source-error.js'
 import { blake3, digestSize } from '../format/digest.js'
+import { memoryLimits } from '../limits.js'
+import { countOutput } from './collect.js'
+import { flattenError, type PlainError } from './messages.js'
 
 /**
  * The heavy work, a batch at a time, as functions of plain data and shared memory. They run in worker
@@ -25,7 +30,7 @@ import { blake3, digestSize } from '../format/digest.js'
  * Between two codec calls they give the event loop a turn: the bindings hold on to their output buffers
  * until then, and a batch's worth of them in each thread is most of what a build would keep in memory.
  */
-export const tasks = { digestChunks, compressChunks, sealFrames, openFrames, decodeBlocks }
+export const tasks = { digestChunks, compressChunks, sealFrames, openFrames, decodeBlocks, loadBlocks }
 export type Tasks = typeof tasks
 
 export interface DigestChunksArgs {
@@ -77,6 +82,7 @@ async function compressChunks({
   for (const [start, rawSize, streamOffset] of chunks) {
     const raw = bytes.subarray(start, start + rawSize)
     const shrunk = encode(raw)
+    countOutput(rawSize)
     const stored = shrunk ?? raw
     const payloadSize = blockPrefixSize + stored.length
     frames.set(writeFields(blockPrefixSize).u64(streamOffset).done(), offset + frameHeaderSize)
@@ -171,7 +177,80 @@ export function decodeBlock(
 ): Uint8Array {
   const stored = frames.subarray(block.start, block.start + block.storedSize)
   const frame = sealing === undefined ? stored : openFrame(sealing, stored, where, block.offset)
-  return checkBlockFrame(frame, block, decoderFor(), where)
+  const raw = checkBlockFrame(frame, block, decoderFor(), where)
+  countOutput(raw.length)
+  return raw
+}
+
+/** Blocks that lie side by side in the file. */
+export interface LoadGroup {
+  readonly offset: number
+  /** Of all frames together. */
+  readonly storedSize: number
+  /** The frames, where there is no file to read them from. */
+  readonly frames?: Uint8Array | undefined
+  readonly blocks: readonly BlockPlace[]
+  /** Take the chunks. */
+  readonly chunks: readonly Uint8Array[]
+}
+
+export interface LoadBlocksArgs extends Pick<DecodeBlocksArgs, 'where' | 'sealing'> {
+  /** The file. */
+  readonly fd?: number | undefined
+  readonly groups: readonly LoadGroup[]
+}
+
+/**
+ * Reads and decodes groups of blocks, each for a reader of its own: one that fails does no harm to the others.
+ *
+ * @returns the error of each group that has one
+ */
+async function loadBlocks({
+  fd,
+  groups,
+  where,
+  sealing
+}: LoadBlocksArgs): Promise<(PlainError | undefined)[]> {
+  const errors: (PlainError | undefined)[] = []
+  for (const { blocks, chunks, ...group } of groups) {
+    try {
+      const frames = group.frames ?? readFrames(fd, group, where)
+      for (const [i, block] of blocks.entries()) {
+        if (i > 0) await nextTurn()
+        chunks[i]?.set(decodeBlock({ frames, where, sealing }, block))
+      }
+      errors.push(undefined)
+    } catch (error) {
+      errors.push(flattenError(error))
+    }
+    await nextTurn()
+  }
+  return errors
+}
+
+/** What frames are read into, for as long as one group takes; larger ones get memory of their own. */
+let scratch: Uint8Array | undefined
+
+function readFrames(
+  fd: number | undefined,
+  { offset, storedSize }: Pick<LoadGroup, 'offset' | 'storedSize'>,
+  where: string
+): Uint8Array {
+  if (fd === undefined) throw new Error('there is neither a file nor a frame')
+  if (scratch === undefined && storedSize <= memoryLimits.batchSize)
+    scratch = Buffer.allocUnsafeSlow(memoryLimits.batchSize)
+  const frames = storedSize <= memoryLimits.batchSize ? scratch : Buffer.allocUnsafeSlow(storedSize)
+  const into = (frames ?? Buffer.alloc(0)).subarray(0, storedSize)
+  try {
+    for (let filled = 0; filled < storedSize;) {
+      const size = readSync(fd, into, filled, storedSize - filled, offset + filled)
+      if (size === 0) throw becameShorter(where, offset)
+      filled += size
+    }
+  } catch (error) {
+    throw sourceError(error, where)
+  }
+  return into
 }
 
 /** One prepared codec a thread, since preparing costs more than a block. */
