@@ -15,6 +15,7 @@ const overview = `hexz: disk images to compressed, deduplicated snapshots that c
   hexz inspect in.st               show what a snapshot holds
   hexz verify in.st                check every byte
   hexz serve in.st                 offer it as a read-only disk (NBD, HTTP)
+  hexz mount in.st FOLDER          show it as a file
   hexz keygen -o NAME              make a key pair to encrypt to
   hexz key list in.st              list, add or remove keys
   hexz recover in.st -o disk.img   save what is left of a damaged one
@@ -35,7 +36,7 @@ for (const signal of signals) {
 }
 
 /** Commands that a signal is the proper end of. */
-const commandsWithoutEnd: readonly string[] = ['serve']
+const commandsWithoutEnd: readonly string[] = ['serve', 'mount']
 
 /** How long a run that was told to stop may take for its cleaning up. */
 const stopMs = 1000

@@ -89,6 +89,8 @@ export const serveLimits = {
   httpPieceSize: 128 * KiB,
   /** A read that must be answered in one piece may be this long. */
   wholeReadSizeMax: 1 * MiB,
+  /** Bytes that one connection may ask for before the others get a turn, though all of it be at hand. */
+  turnSize: 1 * MiB,
   /** Requests of one connection in work or unsent. */
   requestCountMax: 128,
   /** Bytes in work or unsent of one connection: its share of `unsentSize`, but within these two. */

@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { isHexzError, UsageError } from '../errors.js'
+import { UsageError } from '../errors.js'
 import { openSnapshot } from '../reader/open-snapshot.js'
 import { isLocal, parseAddress, type Address } from '../serve/address.js'
 import { serve as startServing } from '../serve/serve.js'
@@ -9,11 +9,10 @@ import { concurrencyOption, sizeNote, sizeOption, takePlaces, textFlag } from '.
 import { credentialsFor, openFlags } from './passphrase.js'
 import { printable } from './printable.js'
 import { formatSize } from './progress.js'
+import { createTeller } from './report.js'
 
 /** The port that is registered for NBD. */
 const defaultNbd = '127.0.0.1:10809'
-/** Messages remembered so that a damaged place which is read again and again is told once. */
-const toldCountMax = 1000
 
 /** A snapshot as a read-only disk, for as long as nobody stops it. */
 export const serve: Command = {
@@ -84,16 +83,4 @@ function warn(address: Address): void {
   process.stderr.write(
     `hexz: other machines may reach ${address.host}, and whoever does can read all of the snapshot\n`
   )
-}
-
-/** Prints each failure of a read, once. */
-function createTeller(): (error: unknown) => void {
-  const told = new Set<string>()
-  return (error) => {
-    const text = error instanceof Error ? error.message : String(error)
-    const line = isHexzError(error) ? text : `internal error: ${text}`
-    if (told.has(line) || told.size >= toldCountMax) return
-    told.add(line)
-    process.stderr.write(`hexz: a read failed: ${printable(line)}\n`)
-  }
 }

@@ -1,5 +1,6 @@
-import { lstat, rm } from 'node:fs/promises'
+import { lstat, rm, stat } from 'node:fs/promises'
 import { connect, type Server } from 'node:net'
+import { dirname } from 'node:path'
 import { errnoOf, TargetError, UsageError } from '../errors.js'
 
 /** Where a server listens. */
@@ -75,6 +76,11 @@ export async function listen(server: Server, address: Address): Promise<Address>
 
 /** Removes a socket that nobody listens on. */
 async function clearStale(path: string): Promise<void> {
+  const folder = await stat(dirname(path)).catch(() => undefined)
+  if (folder?.isDirectory() !== true)
+    throw new TargetError('TARGET_UNWRITABLE', `can't listen at ${path}: its folder does not exist`, {
+      where: path
+    })
   const stats = await lstat(path).catch(() => undefined)
   if (stats === undefined) return
   if (!stats.isSocket())
@@ -100,13 +106,6 @@ function listenError(error: Error, place: string): TargetError {
     case 'EACCES':
     case 'EPERM':
       return new TargetError('TARGET_UNWRITABLE', `can't listen at ${place}: permission denied`, details)
-    case 'ENOENT':
-    case 'ENOTDIR':
-      return new TargetError(
-        'TARGET_UNWRITABLE',
-        `can't listen at ${place}: its folder does not exist`,
-        details
-      )
     default:
       return new TargetError('TARGET_UNWRITABLE', `can't listen at ${place}: ${error.message}`, details)
   }

@@ -1,4 +1,5 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { serveLimits } from '../limits.js'
 import type { Snapshot } from '../reader/open-snapshot.js'
 import { authorityOf, isLocal, listen, uriPath, type Address } from './address.js'
@@ -131,6 +132,7 @@ async function send(
     const size = Math.min(serveLimits.httpPieceSize, end - offset)
     const bytes = await snapshot.read(name, offset, size, buffers[0])
     await Promise.race([sent, closed])
+    await nextTurn() // a client that reads as fast as we write would hold up the others
     sent = new Promise((resolve) => response.write(bytes, () => resolve()))
     buffers.reverse()
   }

@@ -32,9 +32,12 @@ export function createInput(socket: Socket): Input {
   })
   socket.on('end', () => wake?.()).on('close', end)
 
+  /** Its `close` event may come much later than its end, when there is a lot to do. */
+  const isOver = (): boolean => isEnded || socket.destroyed
+
   /** Waits until something came; false when nothing will. */
   const more = async (): Promise<boolean> => {
-    if (isEnded || socket.readableEnded) return false
+    if (isOver() || socket.readableEnded) return false
     const { promise, resolve } = withResolver()
     wake = resolve
     socket.resume()
@@ -42,7 +45,6 @@ export function createInput(socket: Socket): Input {
     wake = undefined
     return true
   }
-  const isOver = (): boolean => isEnded
 
   return {
     async take(size) {

@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { serveLimits } from '../limits.js'
 import { command, commandFlag } from '../nbd/constants.js'
 import { decodeRequest, requestSize, type Request } from '../nbd/protocol.js'
@@ -13,6 +14,9 @@ export interface TransmissionOptions extends Omit<ReplyContext, 'gate'> {
   readonly onLeaving: () => void
 }
 
+/** What a request without data counts for, in bytes. */
+const smallestTurn = 8 * 1024
+
 /**
  * "Transmission" of proto.md: answers requests, many at a time, each when it is ready. Takes in no more
  * than the connection's gate has room for, counted until the reply is sent: a client that asks and does not
@@ -24,14 +28,20 @@ export async function transmit(options: TransmissionOptions): Promise<boolean> {
   const { input, connectionSizeMax, onLeaving } = options
   const gate = createGate(connectionSizeMax, serveLimits.requestCountMax)
   const answer = createAnswer({ ...options, gate }, input)
+  let sinceTurn = 0
   try {
     for (;;) {
+      if (sinceTurn > serveLimits.turnSize) {
+        sinceTurn = 0
+        await nextTurn()
+      }
       const bytes = await input.take(requestSize)
       if (bytes === undefined) break
       const request = decodeRequest(bytes)
       if (request === undefined) return false
       if (request.type === command.disconnect) break
       if (!(await answer(request))) return false
+      sinceTurn += Math.min(request.length, serveLimits.requestSizeMax) + smallestTurn
     }
     onLeaving()
     await gate.idle()

@@ -17,7 +17,7 @@ export interface Served {
   readonly source: MemorySource
   /** Messages of reads that failed. */
   readonly problems: string[]
-  close(): Promise<void>
+  readonly close: () => Promise<void>
 }
 
 /** Builds a snapshot of these streams and serves it both ways until the test ends. */

@@ -46,7 +46,9 @@ await t.test('exports by list, by name and by default', (t) => {
   }
   t.same(start()(1, Buffer.from('Disk')), { replies: [], next: 'close' })
   t.same(start()(1, Buffer.alloc(5000)), { replies: [], next: 'close' })
-  t.same(told(start()(7, goData('swap'))), [[0x80000006, 'there is no export "swap"; there are disk, memory']])
+  t.same(told(start()(7, goData('swap'))), [
+    [0x80000006, 'there is no export "swap"; there are disk, memory']
+  ])
   t.equal(Buffer.from(start(false)(1).replies[0] ?? none).length, 134)
   t.end()
 })

@@ -20,7 +20,12 @@ import { serveBytes } from '../helpers/serving.js'
 
 const KiB = 1024
 const MiB = 1024 * KiB
-const disk = Buffer.concat([mixedBytes(700_001, 1), zeroBytes(3 * MiB), mixedBytes(2 * MiB, 2), randomBytes(999, 7)])
+const disk = Buffer.concat([
+  mixedBytes(700_001, 1),
+  zeroBytes(3 * MiB),
+  mixedBytes(2 * MiB, 2),
+  randomBytes(999, 7)
+])
 const memory = mixedBytes(100_000, 3)
 
 /** A simple reply, and its data when it tells of no error. */
@@ -215,7 +220,10 @@ await t.test('a message may come byte by byte', async (t) => {
     }
   }
   await trickle(optionBytes(8))
-  t.same((await takeOptionReplies(client)).map(({ type }) => type), [1])
+  t.same(
+    (await takeOptionReplies(client)).map(({ type }) => type),
+    [1]
+  )
   await trickle(optionBytes(7, goData('disk')))
   t.equal((await takeOptionReplies(client)).at(-1)?.type, 1)
   await trickle(requestBytes({ type: 1, length: 3 }))
@@ -243,11 +251,7 @@ await t.test('a damaged chunk is an error of the reads that touch it, and of no 
 
   client.send(requestBytes({ offset: 2 * MiB, length: 2 * MiB }))
   const chunks = await takeChunks(client)
-  t.same(
-    chunks.filter(({ type }) => type === 0x8002).length,
-    1,
-    'of a long read, the piece with the damage'
-  )
+  t.same(chunks.filter(({ type }) => type === 0x8002).length, 1, 'of a long read, the piece with the damage')
   t.equal(chunks.length, 8)
   const good = chunks.filter(({ type }) => type === 1)
   for (const { payload } of good) {
