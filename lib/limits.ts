@@ -84,7 +84,7 @@ export const serveLimits = {
   /** Largest NBD request, as told to clients. */
   requestSizeMax: 32 * MiB,
   /** A longer read is answered in pieces of this size. */
-  pieceSize: 256 * KiB,
+  pieceSize: 128 * KiB,
   /** An HTTP answer has two of these in work. */
   httpPieceSize: 128 * KiB,
   /** A read that must be answered in one piece may be this long. */
@@ -94,11 +94,11 @@ export const serveLimits = {
   /** Requests of one connection in work or unsent. */
   requestCountMax: 128,
   /** Bytes in work or unsent of one connection: its share of `unsentSize`, but within these two. */
-  connectionSizeMin: 256 * KiB,
+  connectionSizeMin: 128 * KiB,
   connectionSizeMax: 2 * MiB,
-  unsentSize: 16 * MiB,
+  unsentSize: 8 * MiB,
   /** Free reply buffers kept for reuse. */
-  replyBuffersKept: 8 * MiB,
+  replyBuffersKept: 4 * MiB,
   /** Extents in one NBD block status reply. */
   extentCountMax: 1024,
   /** Chunks that one block status request looks at. */
