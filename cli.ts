@@ -14,6 +14,7 @@ const overview = `hexz: disk images to compressed, deduplicated snapshots that c
   hexz extract in.st -o disk.img   get the bytes back, whole or a range
   hexz inspect in.st               show what a snapshot holds
   hexz verify in.st                check every byte
+  hexz diff a.st b.st              show where two differ
   hexz serve in.st                 offer it as a read-only disk (NBD, HTTP)
   hexz mount in.st FOLDER          show it as a file
   hexz keygen -o NAME              make a key pair to encrypt to

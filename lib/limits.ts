@@ -60,6 +60,9 @@ export const memoryLimits = {
   readAheadMax: 4 * MiB,
   /** Sequential readers of one snapshot that are told apart. */
   readCursorCount: 16,
+  /** A URL is fetched in pieces of this size, of which this many bytes are kept. */
+  httpBlockSize: 128 * KiB,
+  httpCacheSize: 16 * MiB,
   /** Threads of one build or read. */
   workerCountMax: 64,
   /** `recover` checksums at most this many times the size of what it scans. */

@@ -16,6 +16,8 @@ export interface ByteSource {
   readonly size: number
   /** Of a file: its descriptor, for worker threads to read from. */
   readonly fd?: number
+  /** Of a URL: what was fetched so far. */
+  readonly fetched?: { readonly size: number; readonly requestCount: number }
   /**
    * Exactly `size` bytes from `offset`; the range lies inside the source.
    *

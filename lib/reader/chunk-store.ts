@@ -24,8 +24,8 @@ export interface ChunkStore {
   ): Promise<void>
   /** Whether loading that many bytes would not keep others waiting. */
   hasRoom(size: number): boolean
-  /** Waits until nothing is being loaded, and forgets all chunks. */
-  settle(): Promise<void>
+  /** Forgets all chunks. */
+  clear(): void
 }
 
 /** A group of chunks on its way. */
@@ -53,7 +53,6 @@ export function createChunkStore(loadGroup: GroupLoader, cacheSize: number): Chu
     (slab) => slab.release()
   )
   const loading = new Map<string, { readonly from: Loading; readonly slot: number }>()
-  const running = new Set<Promise<void>>()
   const admission = createAdmission(memoryLimits.loadSizeMax)
   const slabs = createSizedSlabs(memoryLimits.loadSizeMax)
 
@@ -76,9 +75,7 @@ export function createChunkStore(loadGroup: GroupLoader, cacheSize: number): Chu
   }
 
   const start = (one: Loading): void => {
-    const work = run(one).then(one.resolve, one.reject)
-    running.add(work)
-    void work.then(() => running.delete(work))
+    run(one).then(one.resolve, one.reject)
   }
 
   const store: ChunkStore = {
@@ -123,10 +120,7 @@ export function createChunkStore(loadGroup: GroupLoader, cacheSize: number): Chu
       if (again.length > 0) await store.load(page, again, use)
     },
     hasRoom: (size) => admission.hasRoom(size),
-    async settle() {
-      while (running.size > 0) await Promise.all(running)
-      kept.clear()
-    }
+    clear: () => kept.clear()
   }
   return store
 }

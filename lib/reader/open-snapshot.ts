@@ -4,17 +4,19 @@ import { wipe } from '../crypto/sealing.js'
 import { toCredentials } from '../crypto/slots.js'
 import { UsageError } from '../errors.js'
 import type { Header } from '../format/header.js'
-import { entriesOf, findEntry, isHoleAt, type IndexPage } from '../format/index-page.js'
+import { entriesOf, type IndexPage } from '../format/index-page.js'
 import type { IndexRoot, StreamSummary } from '../format/index-root.js'
 import { memoryLimits } from '../limits.js'
 import { createWorkerPool, inlinePool, type WorkerPool } from '../workers/pool.js'
 import { createSlabPool } from '../workers/slabs.js'
 import { openFileBytes, type ByteSource } from './byte-source.js'
+import { isHttpUrl, openHttpBytes } from './http-source.js'
 import { createGroupLoader } from './chunk-groups.js'
 import { createChunkStore } from './chunk-store.js'
+import { indexedPieces, type IndexedPiece } from './entries.js'
 import { createPageStore } from './page-store.js'
 import { createRandomRead } from './random-read.js'
-import { findPage, readRuns, type ReadContext, type Run } from './runs.js'
+import { readRuns, type ReadContext, type Run } from './runs.js'
 import { readPageColumns, readStructure } from './structure.js'
 
 export interface OpenOptions {
@@ -49,6 +51,8 @@ export interface Snapshot {
   readonly streams: readonly StreamSummary[]
   readonly root: IndexRoot
   readonly fileSize: number
+  /** Of a snapshot behind a URL: bytes and requests so far. */
+  readonly fetched: ByteSource['fetched']
   /** One BLAKE3 digest that stands for all of it. */
   readonly digest: Uint8Array
   /**
@@ -63,6 +67,8 @@ export interface Snapshot {
   createReadStream(stream: string, range?: RangeOptions): Readable
   /** Where data and holes lie, merged, from the index alone. */
   extents(stream: string, range?: RangeOptions): AsyncGenerator<Extent, void>
+  /** The chunks with their digests, and the holes, that touch the range: from the index alone. */
+  pieces(stream: string, range?: RangeOptions): AsyncGenerator<IndexedPiece, void>
   /** Pieces of about 1 MiB, holes as lengths, memory reused on `release`: for tools that copy. */
   runs(stream: string, range?: RangeOptions): AsyncGenerator<Run, void>
   /** The index page of that number, for tools that check. */
@@ -73,12 +79,12 @@ export interface Snapshot {
 /**
  * Opens a snapshot: reads header, footer and index root.
  *
- * @param from a path, or bytes that can be read at any offset; closed by `close()`
+ * @param from a path, a URL of http or https, or bytes that can be read at any offset; closed by `close()`
  * @throws SourceError, CorruptError, UnsupportedError
  */
 export async function openSnapshot(from: string | ByteSource, options: OpenOptions = {}): Promise<Snapshot> {
   const { concurrency = 0, cacheSize = memoryLimits.chunkCacheDefault } = options
-  const source = typeof from === 'string' ? await openFileBytes(from) : from
+  const source = typeof from === 'string' ? await openBytes(from) : from
   try {
     if (!Number.isSafeInteger(cacheSize) || cacheSize < 0)
       throw new UsageError(`cacheSize ${cacheSize} is not a number of bytes`)
@@ -122,13 +128,14 @@ export async function openSnapshot(from: string | ByteSource, options: OpenOptio
       streams: root.streams,
       root,
       fileSize: source.size,
+      fetched: source.fetched,
       digest: footer.snapshotDigest,
       async read(stream, offset, length, into) {
         if (isClosed) throw new UsageError(`${source.name} is closed`)
         const size = root.streams[header.streams.indexOf(stream)]?.size ?? 0
         const [number, start, end] = range(stream, { start: offset, end: Math.min(size, offset + length) })
         const target = into === undefined ? Buffer.allocUnsafeSlow(end - start) : viewOf(into, end - start)
-        await randomRead(target, number, start, end)
+        await randomRead.read(target, number, start, end)
         return target
       },
       createReadStream: (stream, options) =>
@@ -137,11 +144,13 @@ export async function openSnapshot(from: string | ByteSource, options: OpenOptio
           highWaterMark: memoryLimits.batchSize
         }),
       extents: (stream, options) => extentsOf(context, ...range(stream, options)),
+      pieces: (stream, options) => indexedPieces(context, ...range(stream, options)),
       runs,
       page: async (number) => entriesOf(await pages.get(number)),
       async close() {
         isClosed = true
-        await chunks.settle()
+        await randomRead.settle()
+        chunks.clear()
         await pages.settle()
         await pool.close()
         await source.close()
@@ -152,6 +161,11 @@ export async function openSnapshot(from: string | ByteSource, options: OpenOptio
     await source.close()
     throw error
   }
+}
+
+/** A file, or what lies behind a URL. */
+export function openBytes(name: string): Promise<ByteSource> {
+  return isHttpUrl(name) ? openHttpBytes(name) : openFileBytes(name)
 }
 
 /** The first bytes of memory that a caller gave. */
@@ -180,23 +194,17 @@ async function* extentsOf(
   end: number
 ): AsyncGenerator<Extent, void> {
   let open: Extent | undefined
-  const { pages } = context.root
-  for (let number = findPage(context.root, stream, start); number < pages.length; number++) {
-    const ref = pages[number]
-    if (ref?.stream !== stream || ref.streamOffset >= end) break
-    const page = await context.pages.get(number)
-    for (let index = findEntry(page, start); index < page.entryCount; index++) {
-      const from = Math.max(start, page.starts[index] ?? end)
-      if (from >= end) break
-      const size = Math.min(end, page.starts[index + 1] ?? end) - from
-      const kind = isHoleAt(page, index) ? 'hole' : 'data'
-      if (open?.kind === kind) {
-        open = { ...open, size: open.size + size }
-        continue
-      }
-      if (open !== undefined) yield open
-      open = { kind, offset: from, size }
+  for await (const piece of indexedPieces(context, stream, start, end)) {
+    const from = Math.max(start, piece.offset)
+    const size = Math.min(end, piece.offset + piece.size) - from
+    if (size <= 0) continue
+    const kind = piece.kind === 'hole' ? 'hole' : 'data'
+    if (open?.kind === kind) {
+      open = { ...open, size: open.size + size }
+      continue
     }
+    if (open !== undefined) yield open
+    open = { kind, offset: from, size }
   }
   if (open !== undefined) yield open
 }

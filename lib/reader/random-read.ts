@@ -2,9 +2,9 @@ import { findEntry, isHoleAt, type PageColumns } from '../format/index-page.js'
 import type { IndexRoot } from '../format/index-root.js'
 import { memoryLimits } from '../limits.js'
 import type { ChunkStore } from './chunk-store.js'
+import { findPage } from './find-page.js'
 import type { PageStore } from './page-store.js'
 import { createReadAhead } from './read-ahead.js'
-import { findPage } from './runs.js'
 
 export interface RandomReadOptions {
   readonly root: IndexRoot
@@ -13,8 +13,12 @@ export interface RandomReadOptions {
   readonly cacheSize: number
 }
 
-/** Puts the bytes of a range, which lies in the stream, into `target`. */
-export type RandomRead = (target: Uint8Array, stream: number, start: number, end: number) => Promise<void>
+export interface RandomRead {
+  /** Puts the bytes of a range, which lies in the stream, into `target`. */
+  read(target: Uint8Array, stream: number, start: number, end: number): Promise<void>
+  /** Waits for all that is being read; reads nothing ahead any more. */
+  settle(): Promise<void>
+}
 
 /**
  * Reads through the caches. Where page and chunks are at hand there is nothing to wait for: a page is
@@ -79,12 +83,30 @@ export function createRandomRead({ root, pages, chunks, cacheSize }: RandomReadO
     })
   }
 
-  return async (target, stream, start, end) => {
-    const size = root.streams[stream]?.size ?? 0
-    const ahead = nextAhead(stream, start, end)
-    const reading = walk(stream, start, end, (page, from, to) => readPage(target, start, page, from, to))
-    if (ahead !== undefined && ahead.start < size)
-      loadAhead(stream, ahead.start, Math.min(size, ahead.end)).catch(() => undefined) // told to who reads there
-    await reading
+  const running = new Set<Promise<void>>()
+  const track = (work: Promise<void>): void => {
+    const done = work
+      .catch(() => undefined) // told to who waits for it; of what is read ahead, to who reads there
+      .then(() => {
+        running.delete(done)
+      })
+    running.add(done)
+  }
+  let isEnding = false
+
+  return {
+    async read(target, stream, start, end) {
+      const size = root.streams[stream]?.size ?? 0
+      const ahead = nextAhead(stream, start, end)
+      const reading = walk(stream, start, end, (page, from, to) => readPage(target, start, page, from, to))
+      track(reading)
+      if (ahead !== undefined && ahead.start < size && !isEnding)
+        track(loadAhead(stream, ahead.start, Math.min(size, ahead.end)))
+      await reading
+    },
+    async settle() {
+      isEnding = true
+      while (running.size > 0) await Promise.all(running)
+    }
   }
 }

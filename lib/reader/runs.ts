@@ -6,6 +6,7 @@ import type { WorkerPool } from '../workers/pool.js'
 import type { SlabPool } from '../workers/slabs.js'
 import { readInto, type ByteSource } from './byte-source.js'
 import type { BlockPlace } from './check-block.js'
+import { findPage } from './find-page.js'
 import { inOrder } from './ordered.js'
 import type { PageStore } from './page-store.js'
 
@@ -101,21 +102,6 @@ async function* groups(
     }
   }
   yield* close()
-}
-
-/** The page of `stream` that holds `offset`, by binary search. */
-export function findPage({ pages }: IndexRoot, stream: number, offset: number): number {
-  let low = 0
-  let high = pages.length
-  while (low < high) {
-    const middle = (low + high) >> 1
-    const page = pages[middle]
-    const isAfter =
-      page === undefined || page.stream > stream || (page.stream === stream && page.streamOffset > offset)
-    if (isAfter) high = middle
-    else low = middle + 1
-  }
-  return Math.max(0, low - 1)
 }
 
 /** Reads the frames of a group, adjacent ones at once, and decodes them. */

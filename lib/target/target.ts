@@ -211,7 +211,10 @@ function fileTarget(parts: FileTargetParts): FileTarget {
   }
 }
 
-async function refuseSources(path: string | number, sources: readonly (string | number)[]): Promise<void> {
+export async function refuseSources(
+  path: string | number,
+  sources: readonly (string | number)[]
+): Promise<void> {
   const target = await statIfThere(path)
   const holdsBytes = target?.isFile() === true || target?.isBlockDevice() === true
   if (!holdsBytes) return
