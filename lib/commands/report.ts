@@ -1,6 +1,8 @@
+import { isHexzError } from '../errors.js'
 import type { SnapshotTotals } from '../format/index-writer.js'
 import type { StreamSummary } from '../format/index-root.js'
 import type { Timings } from '../timings.js'
+import { printable } from './printable.js'
 import { formatSize } from './progress.js'
 
 export const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex')
@@ -109,4 +111,19 @@ export function buildJson({
 /** Peak resident memory of this process, bytes. */
 export function peakMemory(): number {
   return process.resourceUsage().maxRSS * 1024
+}
+
+/** Messages remembered so that a damaged place which is read again and again is told once. */
+const toldCountMax = 1000
+
+/** Prints each failure of a read for a client, once. */
+export function createTeller(): (error: unknown) => void {
+  const told = new Set<string>()
+  return (error) => {
+    const text = error instanceof Error ? error.message : String(error)
+    const line = isHexzError(error) ? text : `internal error: ${text}`
+    if (told.has(line) || told.size >= toldCountMax) return
+    told.add(line)
+    process.stderr.write(`hexz: a read failed: ${printable(line)}\n`)
+  }
 }
