@@ -7,7 +7,7 @@ import type { Header } from '../format/header.js'
 import { entriesOf, type IndexPage } from '../format/index-page.js'
 import type { IndexRoot, StreamSummary } from '../format/index-root.js'
 import { memoryLimits } from '../limits.js'
-import { createWorkerPool, inlinePool, type WorkerPool } from '../workers/pool.js'
+import { createLazyPool, inlinePool, type WorkerPool } from '../workers/pool.js'
 import { createSlabPool } from '../workers/slabs.js'
 import { openFileBytes, type ByteSource } from './byte-source.js'
 import { isHttpUrl, openHttpBytes } from './http-source.js'
@@ -90,7 +90,7 @@ export async function openSnapshot(from: string | ByteSource, options: OpenOptio
       throw new UsageError(`cacheSize ${cacheSize} is not a number of bytes`)
     const structure = await readStructure(source, toCredentials(options))
     const { header, root, footer, sealing } = structure
-    const pool: WorkerPool = concurrency === 0 ? inlinePool : createWorkerPool(concurrency)
+    const pool: WorkerPool = concurrency === 0 ? inlinePool : createLazyPool(concurrency)
     const pages = createPageStore(
       (number) => readPageColumns(source, structure, number),
       memoryLimits.pageCacheSize

@@ -54,9 +54,7 @@ export function defaultWorkerCount(): number {
  * @throws UsageError for any other number
  */
 export function createWorkerPool(size: number = defaultWorkerCount()): WorkerPool {
-  if (!Number.isInteger(size) || size < 1 || size > memoryLimits.workerCountMax) {
-    throw new UsageError(`concurrency ${size} is not a whole number from 1 to ${memoryLimits.workerCountMax}`)
-  }
+  checkSize(size)
   const waiting: Job[] = []
   let failure: Error | undefined
   let nextId = 0
@@ -117,4 +115,32 @@ export function createWorkerPool(size: number = defaultWorkerCount()): WorkerPoo
       await Promise.all(threads.map(({ worker }) => worker.terminate()))
     }
   }
+}
+
+/**
+ * A pool whose threads start with the first task: for whoever may never have one.
+ *
+ * @throws UsageError as `createWorkerPool`
+ */
+export function createLazyPool(size: number): WorkerPool {
+  checkSize(size)
+  let pool: WorkerPool | undefined
+  let isClosed = false
+  return {
+    size,
+    run(name, args) {
+      if (isClosed) return Promise.reject(new Error('the worker pool is closed'))
+      pool ??= createWorkerPool(size)
+      return pool.run(name, args)
+    },
+    async close() {
+      isClosed = true
+      await pool?.close()
+    }
+  }
+}
+
+function checkSize(size: number): void {
+  if (Number.isInteger(size) && size >= 1 && size <= memoryLimits.workerCountMax) return
+  throw new UsageError(`concurrency ${size} is not a whole number from 1 to ${memoryLimits.workerCountMax}`)
 }
