@@ -155,6 +155,6 @@ const printJson: Printer = async (one, other, streams, options) => {
     await print(`],"differentSize":${sum}}`)
     if (sum > 0 || sizes[0] !== sizes[1]) isDifferent = true
   }
-  await print(`],"isDifferent":${isDifferent},"exact":${!options.chunksOnly}}\n`)
+  await print(`],"isDifferent":${isDifferent},"isExact":${!options.chunksOnly}}\n`)
   return isDifferent
 }
