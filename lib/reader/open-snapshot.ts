@@ -8,8 +8,10 @@ import type { IndexPage } from '../format/index-page.js'
 import type { IndexRoot, StreamSummary } from '../format/index-root.js'
 import { memoryLimits } from '../limits.js'
 import { createWorkerPool, inlinePool, type WorkerPool } from '../workers/pool.js'
+import type { SharedDictionary } from '../workers/prepared.js'
 import { createSlabPool } from '../workers/slabs.js'
 import { openFileBytes, type ByteSource } from './byte-source.js'
+import { readDictionary } from './dictionary.js'
 import { createPageCache } from './page-cache.js'
 import { findPage, readRuns, type ReadContext, type Run } from './runs.js'
 import { readPage, readStructure } from './structure.js'
@@ -80,7 +82,21 @@ export async function openSnapshot(from: string | ByteSource, options: OpenOptio
       (number) => readPage(source, structure, number),
       memoryLimits.pageCacheCount
     )
-    const context: ReadContext = { source, root, sealing, loadPage, pool, slabs: createSlabPool() }
+    let read: Promise<SharedDictionary | undefined> | undefined
+    const dictionary = (): Promise<SharedDictionary | undefined> =>
+      (read ??= readDictionary({ source, root, sealing }).catch((error: unknown) => {
+        read = undefined // a source that failed for a moment may be asked again
+        throw error
+      }))
+    const context: ReadContext = {
+      source,
+      root,
+      sealing,
+      dictionary,
+      loadPage,
+      pool,
+      slabs: createSlabPool()
+    }
 
     const range = (stream: string, { start = 0, end }: RangeOptions = {}): [number, number, number] => {
       const number = header.streams.indexOf(stream)

@@ -3,6 +3,7 @@ import type { ChunkEntry, IndexPage } from '../format/index-page.js'
 import type { IndexRoot } from '../format/index-root.js'
 import { memoryLimits } from '../limits.js'
 import type { WorkerPool } from '../workers/pool.js'
+import type { SharedDictionary } from '../workers/prepared.js'
 import type { SlabPool } from '../workers/slabs.js'
 import { readInto, type ByteSource } from './byte-source.js'
 import type { BlockPlace } from './check-block.js'
@@ -30,6 +31,8 @@ export interface ReadContext {
   readonly source: ByteSource
   readonly root: IndexRoot
   readonly sealing?: Sealing | undefined
+  /** What blocks may need to be decoded; read when first asked for. */
+  readonly dictionary: () => Promise<SharedDictionary | undefined>
   readonly loadPage: (number: number) => Promise<IndexPage>
   readonly pool: WorkerPool
   readonly slabs: SlabPool
@@ -121,7 +124,7 @@ export function findPage({ pages }: IndexRoot, stream: number, offset: number): 
 
 /** Reads the frames of a group, adjacent ones at once, and decodes them. */
 async function loadGroup(
-  { source, pool, slabs, sealing }: ReadContext,
+  { source, pool, slabs, sealing, dictionary }: ReadContext,
   { entries, offset, rawSize }: ChunkGroup
 ): Promise<DataRun> {
   const stored = slabs.acquire(entries.reduce((sum, entry) => sum + entry.storedSize, 0))
@@ -160,7 +163,8 @@ async function loadGroup(
     blocks,
     bytes: raw.bytes,
     where: source.name,
-    sealing
+    sealing,
+    dictionary: await dictionary()
   })
   stored.release()
   return { kind: 'data', offset, bytes: raw.bytes, release: raw.release }

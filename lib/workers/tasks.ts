@@ -1,11 +1,5 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { isZero } from '../chunking/zero.js'
-import {
-  createBlockDecoder,
-  createBlockEncoder,
-  type BlockDecoder,
-  type BlockEncoder
-} from '../compression/codecs.js'
 import { openFrame, sealFrame, type Sealing } from '../crypto/sealing.js'
 import { writeFields } from '../format/bytes.js'
 import {
@@ -17,6 +11,8 @@ import {
 } from '../format/frame.js'
 import { checkBlockFrame, type BlockPlace } from '../reader/check-block.js'
 import { blake3, digestSize } from '../format/digest.js'
+import { countSamples, measureCandidate, screenSamples, trainCandidate } from './dictionary-tasks.js'
+import { decoderFor, encoderFor, type SharedDictionary } from './prepared.js'
 
 /**
  * The heavy work, a batch at a time, as functions of plain data and shared memory. They run in worker
@@ -25,7 +21,17 @@ import { blake3, digestSize } from '../format/digest.js'
  * Between two codec calls they give the event loop a turn: the bindings hold on to their output buffers
  * until then, and a batch's worth of them in each thread is most of what a build would keep in memory.
  */
-export const tasks = { digestChunks, compressChunks, sealFrames, openFrames, decodeBlocks }
+export const tasks = {
+  digestChunks,
+  compressChunks,
+  sealFrames,
+  openFrames,
+  decodeBlocks,
+  screenSamples,
+  countSamples,
+  trainCandidate,
+  measureCandidate
+}
 export type Tasks = typeof tasks
 
 export interface DigestChunksArgs {
@@ -58,6 +64,8 @@ export interface CompressChunksArgs {
   readonly stream: number
   readonly codec: CodecName
   readonly level: number
+  /** For Zstd: tried on the first chunk, and used for all of them when it makes that one smaller. */
+  readonly dictionary?: SharedDictionary | undefined
   /** Takes the block frames; must hold every chunk raw with its frame header. */
   readonly frames: Uint8Array
 }
@@ -69,14 +77,22 @@ async function compressChunks({
   stream,
   codec,
   level,
+  dictionary,
   frames
 }: CompressChunksArgs): Promise<number[]> {
-  const encode = encoderFor(codec, level)
+  const plain = encoderFor(codec, level)
+  const encode = dictionary === undefined ? plain : encoderFor(codec, level, dictionary)
+  let usesDictionary = dictionary !== undefined
   const sizes: number[] = []
   let offset = 0
   for (const [start, rawSize, streamOffset] of chunks) {
     const raw = bytes.subarray(start, start + rawSize)
-    const shrunk = encode(raw)
+    let shrunk = usesDictionary ? encode(raw) : plain(raw)
+    if (usesDictionary && offset === 0) {
+      const other = plain(raw)
+      usesDictionary = shrunk !== undefined && shrunk.length < (other ?? raw).length
+      if (!usesDictionary) shrunk = other
+    }
     const stored = shrunk ?? raw
     const payloadSize = blockPrefixSize + stored.length
     frames.set(writeFields(blockPrefixSize).u64(streamOffset).done(), offset + frameHeaderSize)
@@ -85,6 +101,7 @@ async function compressChunks({
       type: 'block',
       codec: shrunk === undefined ? 'raw' : codec,
       stream,
+      usesDictionary: usesDictionary && shrunk !== undefined,
       rawSize
     })
     sizes.push(frameHeaderSize + payloadSize)
@@ -148,11 +165,20 @@ export interface DecodeBlocksArgs {
   readonly bytes?: Uint8Array
   readonly where: string
   readonly sealing?: Sealing | undefined
+  /** What blocks that are flagged for it need. */
+  readonly dictionary?: SharedDictionary | undefined
 }
 
 /** Decodes block frames and checks checksum, sizes and digest of each. */
-async function decodeBlocks({ frames, blocks, bytes, where, sealing }: DecodeBlocksArgs): Promise<void> {
-  const decode = decoderFor()
+async function decodeBlocks({
+  frames,
+  blocks,
+  bytes,
+  where,
+  sealing,
+  dictionary
+}: DecodeBlocksArgs): Promise<void> {
+  const decode = decoderFor(dictionary)
   for (const block of blocks) {
     const stored = frames.subarray(block.start, block.start + block.storedSize)
     const frame = sealing === undefined ? stored : openFrame(sealing, stored, where, block.offset)
@@ -160,18 +186,4 @@ async function decodeBlocks({ frames, blocks, bytes, where, sealing }: DecodeBlo
     bytes?.set(raw, block.rawStart)
     await nextTurn()
   }
-}
-
-/** One prepared codec a thread, since preparing costs more than a block. */
-let encoder: { readonly key: string; readonly encode: BlockEncoder } | undefined
-let decoder: BlockDecoder | undefined
-
-function encoderFor(codec: CodecName, level: number): BlockEncoder {
-  const key = `${codec} ${level}`
-  if (encoder?.key !== key) encoder = { key, encode: createBlockEncoder(codec, level) }
-  return encoder.encode
-}
-
-function decoderFor(): BlockDecoder {
-  return (decoder ??= createBlockDecoder())
 }
