@@ -14,6 +14,9 @@ const overview = `hexz: disk images to compressed, deduplicated snapshots that c
   hexz extract in.st -o disk.img   get the bytes back, whole or a range
   hexz inspect in.st               show what a snapshot holds
   hexz verify in.st                check every byte
+  hexz diff a.st b.st              show where two differ
+  hexz serve in.st                 offer it as a read-only disk (NBD, HTTP)
+  hexz mount in.st FOLDER          show it as a file
   hexz keygen -o NAME              make a key pair to encrypt to
   hexz key list in.st              list, add or remove keys
   hexz recover in.st -o disk.img   save what is left of a damaged one
@@ -32,6 +35,9 @@ for (const signal of signals) {
     controller.abort()
   })
 }
+
+/** Commands that a signal is the proper end of. */
+const commandsWithoutEnd: readonly string[] = ['serve', 'mount']
 
 /** How long a run that was told to stop may take for its cleaning up. */
 const stopMs = 1000
@@ -81,7 +87,8 @@ async function main([name, ...argv]: readonly string[]): Promise<void> {
 function fail(error: unknown, argv: readonly string[]): void {
   if (received !== undefined) {
     // Dying by the signal itself tells the shell the truth, and does not wait for a write that nobody reads.
-    process.stderr.write(`hexz: stopped by ${received} before it was done\n`)
+    const isEndless = commandsWithoutEnd.includes(argv[0] ?? '')
+    process.stderr.write(`hexz: stopped by ${received}${isEndless ? '' : ' before it was done'}\n`)
     process.removeAllListeners(received)
     process.kill(process.pid, received)
     return

@@ -8,7 +8,15 @@ export {
   type RangeOptions,
   type Snapshot
 } from './reader/open-snapshot.js'
-export type { ByteSource } from './reader/byte-source.js'
+export type { Credentials } from './crypto/unlock.js'
+export type { Locks } from './crypto/slots.js'
+export type { ScryptCost } from './crypto/scrypt.js'
+export { openFileBytes, type ByteSource } from './reader/byte-source.js'
+export type { HttpOptions } from './reader/http-fetch.js'
+export { openHttpBytes } from './reader/http-source.js'
+export { diffStreams, type DiffOptions } from './reader/diff.js'
+export type { IndexedPiece } from './reader/entries.js'
+export type { Range } from './reader/ranges.js'
 export type { Run } from './reader/runs.js'
 export { verifySnapshot, type VerifyOptions, type VerifyResult } from './reader/verify.js'
 export { recoverStream, type RecoverOptions, type RecoverResult } from './reader/recover.js'

@@ -13,7 +13,9 @@ import {
   type SettingsOptions
 } from '../profiles.js'
 import type { Target } from '../target/target.js'
+import type { Timings } from '../timings.js'
 import { dedupCapacity } from '../../transforms/dedup-filter.js'
+import { wipe } from '../crypto/sealing.js'
 import { lockFlags, readLocks } from './passphrase.js'
 import { isSet, type Arguments, type Command, type CommandContext, type Flags } from './command.js'
 import { dictionaryPath, readDictionaryFlag } from './dictionary.js'
@@ -61,6 +63,7 @@ const commonFlags = {
   force: { type: 'boolean', shortFlag: 'f', help: 'replace an existing target' },
   expectSize: { type: 'string', value: 'SIZE', help: 'fail unless the source has this many bytes' },
   json: { type: 'boolean', help: 'the final summary as JSON' },
+  timings: { type: 'boolean', help: 'also say which stage the others waited for, and how long' },
   progress: progressFlag,
   concurrency: {
     type: 'string',
@@ -190,6 +193,8 @@ async function run(args: Arguments, { signal }: CommandContext, knobs: SettingsO
     // The build has closed them, unless it was not come to.
     for (const { source } of streams) await source.close().catch(() => undefined)
     throw error
+  } finally {
+    wipe(locks?.passphrase)
   }
 }
 
@@ -208,10 +213,12 @@ async function report(
   )
   const progress = createProgress(mode, 'read', size)
   const start = performance.now()
+  let timings: Timings | undefined
   let outcome: DictionaryOutcome | undefined
   const totals = await buildStreams(streams, target, {
     ...options,
     onDictionary: (found) => (outcome = found),
+    onTimings: (taken) => (timings = isSet(args, 'timings') ? taken : undefined),
     onProgress: (sofar) => progress.update(sumStreams(sofar.streams).size, sofar.fileSize)
   }).finally(() => progress.end())
   const forgottenCount = Math.max(
@@ -225,7 +232,8 @@ async function report(
     outcome,
     forgottenCount,
     elapsedMs: performance.now() - start,
-    peakMemory: peakMemory()
+    peakMemory: peakMemory(),
+    timings
   }
   if (!isSet(args, 'json')) process.stderr.write(`${describeBuild(summary)}\n`)
   else

@@ -1,14 +1,16 @@
 import { UsageError } from '../errors.js'
-import { openSnapshot, type RangeOptions, type Snapshot } from '../reader/open-snapshot.js'
+import type { RangeOptions, Snapshot } from '../reader/open-snapshot.js'
+import { mixedTarget, restoreInPlace } from '../reader/restore-in-place.js'
 import type { FileTarget, Target } from '../target/target.js'
 import { defaultWorkerCount } from '../workers/pool.js'
 import { isSet, type Arguments, type Command } from './command.js'
 import { openSnapshotBytes } from './open-input.js'
-import { checkOutput, openOutput } from './open-output.js'
+import { checkOutput, openInPlace, openOutput, type OutputOptions } from './open-output.js'
 import { concurrencyOption, sizeNote, sizeOption, takePlaces, textFlag } from './options.js'
-import { credentialsFor, openFlags } from './passphrase.js'
+import { openFlags, openWithCredentials } from './passphrase.js'
 import { createProgress, formatSize, parseProgressMode, progressFlag, type Progress } from './progress.js'
-import { peakMemory } from './report.js'
+import { printable } from './printable.js'
+import { count, peakMemory } from './report.js'
 
 /** Snapshot to file, device or pipe. */
 export const extract: Command = {
@@ -26,6 +28,10 @@ export const extract: Command = {
     stream: { type: 'string', value: 'NAME', help: 'which stream; default the first, disk' },
     offset: { type: 'string', value: 'SIZE', help: 'first byte; default 0' },
     length: { type: 'string', value: 'SIZE', help: 'how many bytes; default to the end' },
+    inPlace: {
+      type: 'boolean',
+      help: 'change a file or device that is there, and write only what differs'
+    },
     force: { type: 'boolean', shortFlag: 'f', help: 'replace an existing target, or write to a device' },
     ...openFlags,
     json: { type: 'boolean', help: 'the final summary as JSON' },
@@ -44,11 +50,14 @@ export const extract: Command = {
     const { offset = 0 } = sizeOption(args, 'offset', 'offset')
     const { length } = sizeOption(args, 'length', 'length')
     const { concurrency = defaultWorkerCount() } = concurrencyOption(args)
-    const output = { force: isSet(args, 'force'), sources: [sourcePath] }
+    const isInPlace = isSet(args, 'inPlace')
+    if (isInPlace && targetPath === '-')
+      throw new UsageError('--in-place changes a file or device; name it with -o')
+    const output = { force: isSet(args, 'force') || isInPlace, sources: [sourcePath] }
     await checkOutput(targetPath, output)
 
     const source = await openSnapshotBytes(sourcePath, targetPath)
-    const snapshot = await openSnapshot(source, { concurrency, ...(await credentialsFor(args, source)) })
+    const snapshot = await openWithCredentials(args, source, { concurrency })
     try {
       const { name, size } = chooseStream(snapshot, textFlag(args, 'stream'))
       if (offset > size)
@@ -56,20 +65,73 @@ export const extract: Command = {
           `--offset ${offset} lies behind the end of stream ${name}, which has ${size} bytes`
         )
       const range = { start: offset, end: length === undefined ? size : Math.min(size, offset + length) }
-      const target = await openOutput(targetPath, output)
       const progress = createProgress(mode, 'extracted', range.end - range.start)
       const start = performance.now()
+      const job = { snapshot, stream: name, range, progress, signal }
       try {
-        await copy(snapshot, name, range, target, progress, signal)
-        await target.commit()
+        const done = await (isInPlace
+          ? changeInPlace(job, targetPath, output)
+          : make(job, targetPath, output))
+        progress.end()
+        report(args, { ...job, ...done, elapsedMs: performance.now() - start })
       } finally {
         progress.end()
-        await target.discard()
       }
-      report(args, { snapshot, stream: name, range, target, elapsedMs: performance.now() - start })
     } finally {
       await snapshot.close()
     }
+  }
+}
+
+/** What is to be extracted. */
+interface Job {
+  readonly snapshot: Snapshot
+  readonly stream: string
+  readonly range: Required<RangeOptions>
+  readonly progress: Progress
+  readonly signal: AbortSignal
+}
+
+interface Done {
+  readonly target: string
+  /** Whether it is standard output, so that the summary has to go elsewhere. */
+  readonly isOutput: boolean
+  /** In place: bytes that differed. */
+  readonly writtenSize?: number
+}
+
+async function make(job: Job, path: string, output: OutputOptions): Promise<Done> {
+  const target = await openOutput(path, output)
+  try {
+    await copy(job, target)
+    await target.commit()
+  } finally {
+    await target.discard()
+  }
+  return { target: target.name, isOutput: target.isBlocking === true }
+}
+
+async function changeInPlace(
+  { snapshot, stream, range, progress, signal }: Job,
+  path: string,
+  output: OutputOptions
+): Promise<Done> {
+  const target = await openInPlace(path, output)
+  const state = { isMixed: false }
+  try {
+    const { writtenSize } = await restoreInPlace(snapshot, target, {
+      stream,
+      ...range,
+      signal,
+      onChange: () => (state.isMixed = true),
+      onProgress: (size) => progress.update(size)
+    })
+    state.isMixed = false
+    return { target: path, isOutput: false, writtenSize }
+  } finally {
+    // Another error says so itself; a signal ends hexz with a line that does not.
+    if (state.isMixed && signal.aborted) process.stderr.write(`hexz: ${printable(mixedTarget(path))}\n`)
+    await target.close()
   }
 }
 
@@ -87,12 +149,8 @@ function chooseStream(
 
 /** Checked bytes to the target, in order; holes stay holes where the target can have them. */
 async function copy(
-  snapshot: Snapshot,
-  stream: string,
-  range: Required<RangeOptions>,
-  target: Target | FileTarget,
-  progress: Progress,
-  signal: AbortSignal
+  { snapshot, stream, range, progress, signal }: Job,
+  target: Target | FileTarget
 ): Promise<void> {
   const file = 'writeAt' in target && target.isSeekable ? target : undefined
   for await (const run of snapshot.runs(stream, range)) {
@@ -127,33 +185,44 @@ async function writeZeros(
   }
 }
 
-interface Outcome {
-  readonly snapshot: Snapshot
-  readonly stream: string
-  readonly range: Required<RangeOptions>
-  readonly target: Target
+interface Outcome extends Omit<Job, 'progress' | 'signal'>, Done {
   readonly elapsedMs: number
 }
 
-function report(args: Arguments, { snapshot, stream, range, target, elapsedMs }: Outcome): void {
+function report(
+  args: Arguments,
+  { snapshot, stream, range, target, isOutput, writtenSize, elapsedMs }: Outcome
+): void {
   const size = range.end - range.start
-  const others = snapshot.streams.map((one) => one.name).filter((name) => name !== stream)
+  const { fetched } = snapshot
   if (isSet(args, 'json')) {
     const summary = {
-      target: target.name,
+      target,
       stream,
       offset: range.start,
       size,
+      writtenSize,
+      fetchedSize: fetched?.size,
+      requestCount: fetched?.requestCount,
       elapsedMs: Math.round(elapsedMs),
       peakMemory: peakMemory()
     }
-    ;(target.isBlocking === true ? process.stderr : process.stdout).write(`${JSON.stringify(summary)}\n`)
+    ;(isOutput ? process.stderr : process.stdout).write(`${JSON.stringify(summary)}\n`)
     return
   }
+  const others = snapshot.streams.map((one) => one.name).filter((name) => name !== stream)
   const rate = elapsedMs > 0 ? `, ${formatSize(Math.round((size / elapsedMs) * 1000))}/s` : ''
-  const rest =
-    others.length === 0 ? '' : `; not extracted: ${others.map((name) => `--stream ${name}`).join(', ')}`
-  process.stderr.write(
-    `hexz: ${target.name}: ${formatSize(size)} of stream ${stream}, ${(elapsedMs / 1000).toFixed(1)} s${rate}${rest}\n`
-  )
+  const parts = [
+    `hexz: ${target}: ${formatSize(size)} of stream ${stream}, ${(elapsedMs / 1000).toFixed(1)} s${rate}`,
+    ...(writtenSize === undefined
+      ? []
+      : [`${formatSize(writtenSize)} (${writtenSize} bytes) differed and were written`]),
+    ...(fetched === undefined
+      ? []
+      : [
+          `${formatSize(fetched.size)} (${fetched.size} bytes) fetched in ${count(fetched.requestCount, 'request')}`
+        ]),
+    ...(others.length === 0 ? [] : [`not extracted: ${others.map((name) => `--stream ${name}`).join(', ')}`])
+  ]
+  process.stderr.write(`${parts.join('; ')}\n`)
 }

@@ -1,12 +1,12 @@
 import { UsageError } from '../errors.js'
 import type { Header } from '../format/header.js'
 import type { IndexRoot } from '../format/index-root.js'
-import { openSnapshot, type Snapshot } from '../reader/open-snapshot.js'
+import type { Snapshot } from '../reader/open-snapshot.js'
 import { isSet, type Command } from './command.js'
 import { describeDictionary, dictionaryJson } from './dictionary.js'
 import { openSnapshotBytes } from './open-input.js'
 import { takePlaces } from './options.js'
-import { credentialsFor, openFlags } from './passphrase.js'
+import { openFlags, openWithCredentials } from './passphrase.js'
 import { formatSize } from './progress.js'
 import { count, formatRatio, hex, savingLines, sumStreams } from './report.js'
 
@@ -20,7 +20,7 @@ export const inspect: Command = {
     const [path] = takePlaces(args, [undefined])
     if (path === undefined) throw new UsageError('no snapshot is named; give a file, or - for standard input')
     const source = await openSnapshotBytes(path)
-    const snapshot = await openSnapshot(source, await credentialsFor(args, source))
+    const snapshot = await openWithCredentials(args, source)
     try {
       process.stdout.write(
         isSet(args, 'json')

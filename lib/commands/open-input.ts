@@ -1,16 +1,18 @@
 import { dirname } from 'node:path'
 import { stat } from 'node:fs/promises'
 import { openFileBytes, spool, type ByteSource } from '../reader/byte-source.js'
+import { isHttpUrl, openHttpBytes } from '../reader/http-source.js'
 import { openSource } from '../source/source.js'
 import { openInput } from './options.js'
 
 /**
- * A snapshot as bytes that can be read at any offset. One that comes through a pipe is copied to a
+ * A snapshot as bytes that can be read at any offset: a file, or a URL. One that comes through a pipe is copied to a
  * temporary file first: beside the target when that is a file, else in the system's temporary folder.
  *
  * @param targetPath `-` or a path
  */
 export async function openSnapshotBytes(path: string, targetPath = '-'): Promise<ByteSource> {
+  if (isHttpUrl(path)) return openHttpBytes(path)
   const folder = await folderBeside(targetPath)
   if (path === '-') return spool(await openInput('-'), folder)
   const stats = await stat(path).catch(() => undefined)

@@ -1,5 +1,7 @@
 import { isatty } from 'node:tty'
 import { UsageError } from '../errors.js'
+import { isHttpUrl } from '../reader/http-source.js'
+import { openInPlaceTarget, type InPlaceTarget } from '../target/in-place.js'
 import { checkTarget, openDescriptor, openTarget, type FileTarget, type Target } from '../target/target.js'
 
 export interface OutputOptions {
@@ -10,7 +12,9 @@ export interface OutputOptions {
 
 const toTargetOptions = ({ force, sources }: OutputOptions): Parameters<typeof checkTarget>[1] => ({
   force,
-  sources: sources.filter((word) => word !== undefined).map((word) => (word === '-' ? 0 : word))
+  sources: sources
+    .filter((word) => word !== undefined && !isHttpUrl(word))
+    .map((word) => (word === '-' ? 0 : (word ?? 0)))
 })
 
 /**
@@ -28,4 +32,9 @@ export async function checkOutput(path: string, options: OutputOptions): Promise
 export async function openOutput(path: string, options: OutputOptions): Promise<Target | FileTarget> {
   await checkOutput(path, options)
   return path === '-' ? openDescriptor(1, 'standard output') : openTarget(path, toTargetOptions(options))
+}
+
+/** Opens a file or device that is to be changed where it lies. */
+export function openInPlace(path: string, options: OutputOptions): Promise<InPlaceTarget> {
+  return openInPlaceTarget(path, toTargetOptions(options))
 }

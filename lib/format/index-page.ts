@@ -76,8 +76,79 @@ export function encodeIndexPage(page: IndexPage): Uint8Array {
   return fields.done()
 }
 
+/**
+ * A page as columns with an element for each entry: a fraction of the memory that entries take, and searched
+ * without a walk. What a hole has not is 0.
+ */
+export interface PageColumns {
+  readonly stream: number
+  readonly streamOffset: number
+  readonly entryCount: number
+  /** Where each entry starts in the stream, and last where the page's bytes end. */
+  readonly starts: Float64Array
+  /** Index in `kinds`. */
+  readonly kinds: Uint8Array
+  /** 32 bytes each. */
+  readonly digests: Uint8Array
+  readonly blockOffsets: Float64Array
+  readonly storedSizes: Uint32Array
+  readonly innerOffsets: Uint32Array
+}
+
+/** Bytes that the columns of a page of `entryCount` entries take. */
+export function columnsSize(entryCount: number): number {
+  return entryCount * (8 + 1 + digestSize + 8 + 4 + 4) + 8
+}
+
+export const isHoleAt = ({ kinds: column }: PageColumns, index: number): boolean => column[index] === 2
+
+/** A copy: a view would take the whole column along when it is sent to a thread. */
+export function digestAt({ digests }: PageColumns, index: number): Uint8Array {
+  return digests.slice(index * digestSize, (index + 1) * digestSize)
+}
+
+/** The entry of that number. */
+export function entryAt(page: PageColumns, index: number): Entry {
+  const kind = kinds[page.kinds[index] ?? -1]
+  if (kind === undefined) throw new RangeError(`the page has no entry ${index}`)
+  const at = (column: ArrayLike<number>): number => column[index] ?? 0
+  const rawSize = (page.starts[index + 1] ?? 0) - at(page.starts)
+  if (kind === 'hole') return { kind, rawSize }
+  return {
+    kind,
+    rawSize,
+    digest: digestAt(page, index),
+    blockOffset: at(page.blockOffsets),
+    storedSize: at(page.storedSizes),
+    innerOffset: at(page.innerOffsets)
+  }
+}
+
+/** Number of the entry that holds `offset` of the stream, by binary search. */
+export function findEntry({ starts, entryCount }: PageColumns, offset: number): number {
+  let low = 0
+  let high = entryCount
+  while (low < high) {
+    const middle = (low + high) >> 1
+    if ((starts[middle] ?? 0) > offset) high = middle
+    else low = middle + 1
+  }
+  return Math.max(0, low - 1)
+}
+
+/** The page with its entries as objects, for whoever walks it once. */
+export function entriesOf(page: PageColumns): IndexPage {
+  const { stream, streamOffset, entryCount } = page
+  return { stream, streamOffset, entries: Array.from({ length: entryCount }, (_, i) => entryAt(page, i)) }
+}
+
 /** @throws CorruptError BAD_STRUCTURE when counts, kinds or sizes are impossible */
 export function decodeIndexPage(bytes: Uint8Array, where: string): IndexPage {
+  return entriesOf(decodePageColumns(bytes, where))
+}
+
+/** @throws CorruptError BAD_STRUCTURE as `decodeIndexPage` */
+export function decodePageColumns(bytes: Uint8Array, where: string): PageColumns {
   const fields = readFields(bytes, where)
   const stream = fields.u8()
   fields.bytes(3)
@@ -87,36 +158,46 @@ export function decodeIndexPage(bytes: Uint8Array, where: string): IndexPage {
   if (entryCount === 0 || entryCount > limits.pageEntryCountMax || chunkCount > entryCount) {
     throw broken(where, `it claims ${entryCount} entries`)
   }
-  const digests = Array.from({ length: chunkCount }, () => fields.bytes(digestSize))
+  const digests = fields.bytes(chunkCount * digestSize)
   const entryKinds = fields.bytes(entryCount)
-  const rawSizes = Array.from({ length: chunkCount }, () => fields.u32())
-  const holeSizes = Array.from({ length: entryCount - chunkCount }, () => fields.u64())
-  const blockOffsets = Array.from({ length: chunkCount }, () => fields.u48())
-  const storedSizes = Array.from({ length: chunkCount }, () => fields.u32())
-  const innerOffsets = Array.from({ length: chunkCount }, () => fields.u32())
+  const rawSizes = Uint32Array.from({ length: chunkCount }, () => fields.u32())
+  const holeSizes = Float64Array.from({ length: entryCount - chunkCount }, () => fields.u64())
+  const blockOffsets = Float64Array.from({ length: chunkCount }, () => fields.u48())
+  const storedSizes = Uint32Array.from({ length: chunkCount }, () => fields.u32())
+  const innerOffsets = Uint32Array.from({ length: chunkCount }, () => fields.u32())
   fields.end()
 
-  const entries: Entry[] = []
+  const page: PageColumns = {
+    stream,
+    streamOffset,
+    entryCount,
+    starts: new Float64Array(entryCount + 1),
+    kinds: entryKinds.slice(),
+    digests: new Uint8Array(entryCount * digestSize),
+    blockOffsets: new Float64Array(entryCount),
+    storedSizes: new Uint32Array(entryCount),
+    innerOffsets: new Uint32Array(entryCount)
+  }
   let chunk = 0
   let hole = 0
   let expected = 0
-  for (const number of entryKinds) {
-    const kind = kinds[number]
-    if (kind === undefined) throw broken(where, `entry ${entries.length} has kind ${number}`)
+  let start = streamOffset
+  for (let index = 0; index < entryCount; index++) {
+    const kind = kinds[entryKinds[index] ?? -1]
+    if (kind === undefined) throw broken(where, `entry ${index} has kind ${entryKinds[index] ?? -1}`)
+    page.starts[index] = start
     if (kind === 'hole') {
       const rawSize = holeSizes[hole++]
       if (rawSize === undefined || rawSize === 0) throw broken(where, `hole ${hole} has no size`)
-      entries.push({ kind, rawSize })
+      start += rawSize
       continue
     }
-    const digest = digests[chunk]
     const rawSize = rawSizes[chunk]
     const delta = blockOffsets[chunk]
     const storedSize = storedSizes[chunk]
     const innerOffset = innerOffsets[chunk]
     chunk += 1
     if (
-      digest === undefined ||
       rawSize === undefined ||
       delta === undefined ||
       storedSize === undefined ||
@@ -131,10 +212,16 @@ export function decodeIndexPage(bytes: Uint8Array, where: string): IndexPage {
     }
     const blockOffset = (expected + delta) % 2 ** 48
     expected = blockOffset + storedSize
-    entries.push({ kind, rawSize, digest, blockOffset, storedSize, innerOffset })
+    start += rawSize
+    page.digests.set(digests.subarray((chunk - 1) * digestSize, chunk * digestSize), index * digestSize)
+    page.blockOffsets[index] = blockOffset
+    page.storedSizes[index] = storedSize
+    page.innerOffsets[index] = innerOffset
   }
+  page.starts[entryCount] = start
+  if (start > limits.streamSizeMax) throw broken(where, 'its entries reach past 2^53')
   if (chunk !== chunkCount) throw broken(where, 'its counts disagree with its kinds')
-  return { stream, streamOffset, entries }
+  return page
 }
 
 function broken(where: string, why: string): CorruptError {

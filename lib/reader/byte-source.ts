@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { randomUUID } from 'node:crypto'
 import { SourceError } from '../errors.js'
-import { sourceError } from '../source/source-error.js'
+import { becameShorter, sourceError } from '../source/source-error.js'
 import type { Source } from '../source/source.js'
 import { targetError, writeAll } from '../target/write-all.js'
 
@@ -14,6 +14,10 @@ export interface ByteSource {
   readonly name: string
   /** Bytes. */
   readonly size: number
+  /** Of a file: its descriptor, for worker threads to read from. */
+  readonly fd?: number
+  /** Of a URL: what was fetched so far. */
+  readonly fetched?: { readonly size: number; readonly requestCount: number }
   /**
    * Exactly `size` bytes from `offset`; the range lies inside the source.
    *
@@ -78,6 +82,7 @@ function handleBytes(handle: FileHandle, name: string, size: number): ByteSource
   return {
     name,
     size,
+    fd: handle.fd,
     async read(offset, length, into = new Uint8Array(length)) {
       let filled = 0
       while (filled < length) {
@@ -86,13 +91,7 @@ function handleBytes(handle: FileHandle, name: string, size: number): ByteSource
           .catch((error: unknown) => {
             throw sourceError(error, name)
           })
-        if (bytesRead === 0) {
-          throw new SourceError('SOURCE_CHANGED', `${name} became shorter while it was read`, {
-            where: name,
-            offset,
-            expected: size
-          })
-        }
+        if (bytesRead === 0) throw becameShorter(name, offset)
         filled += bytesRead
       }
       return into

@@ -38,6 +38,16 @@ export async function readDictionary({
   return shareDictionary(bytes, Buffer.from(ref.digest).toString('hex'))
 }
 
+/** Reads when it is first wanted, and once; after a failure again, because a source may fail for a moment. */
+export function onceRead<T>(read: () => Promise<T>): () => Promise<T> {
+  let result: Promise<T> | undefined
+  return () =>
+    (result ??= read().catch((error: unknown) => {
+      result = undefined
+      throw error
+    }))
+}
+
 /**
  * @param frame whole, and opened where it was sealed
  * @throws CorruptError

@@ -1,28 +1,30 @@
-import type { KeyObject } from 'node:crypto'
 import { Readable } from 'node:stream'
-import { wipe } from '../crypto/sealing.js'
-import { toCredentials } from '../crypto/slots.js'
+import { wipe, type Sealing } from '../crypto/sealing.js'
+import type { Credentials } from '../crypto/unlock.js'
 import { UsageError } from '../errors.js'
 import type { Header } from '../format/header.js'
-import type { IndexPage } from '../format/index-page.js'
+import { entriesOf, type IndexPage } from '../format/index-page.js'
 import type { IndexRoot, StreamSummary } from '../format/index-root.js'
 import { memoryLimits } from '../limits.js'
 import { createWorkerPool, inlinePool, type WorkerPool } from '../workers/pool.js'
-import type { SharedDictionary } from '../workers/prepared.js'
 import { createSlabPool } from '../workers/slabs.js'
 import { openFileBytes, type ByteSource } from './byte-source.js'
-import { readDictionary } from './dictionary.js'
-import { createPageCache } from './page-cache.js'
-import { findPage, readRuns, type ReadContext, type Run } from './runs.js'
-import { readPage, readStructure } from './structure.js'
+import { isHttpUrl, openHttpBytes } from './http-source.js'
+import { createGroupLoader } from './chunk-groups.js'
+import { createChunkStore } from './chunk-store.js'
+import { indexedPieces, type IndexedPiece } from './entries.js'
+import { onceRead, readDictionary } from './dictionary.js'
+import { createPageStore } from './page-store.js'
+import { createRandomRead } from './random-read.js'
+import { readRuns, type ReadContext, type Run } from './runs.js'
+import { readPageColumns, readStructure } from './structure.js'
 
-export interface OpenOptions {
+/** An encrypted snapshot needs a passphrase or an identity. */
+export interface OpenOptions extends Credentials {
   /** Worker threads that decode; 0 (default) decodes on this thread, which is right for small reads. */
   readonly concurrency?: number
-  /** Of an encrypted snapshot: one of these. */
-  readonly passphrase?: string | Uint8Array
-  /** Private RSA key. */
-  readonly identity?: KeyObject
+  /** Bytes of decoded chunks that are kept for `read`. Default 64 MiB; 0 keeps none. */
+  readonly cacheSize?: number
 }
 
 export interface RangeOptions {
@@ -46,18 +48,24 @@ export interface Snapshot {
   readonly streams: readonly StreamSummary[]
   readonly root: IndexRoot
   readonly fileSize: number
+  /** Of a snapshot behind a URL: bytes and requests so far. */
+  readonly fetched: ByteSource['fetched']
   /** One BLAKE3 digest that stands for all of it. */
   readonly digest: Uint8Array
   /**
-   * `length` bytes from `offset`, fewer where the stream ends.
+   * `length` bytes from `offset`, fewer where the stream ends. Any number may be in work at once.
    *
+   * @param into memory of at least that many bytes; when given, the bytes are put there, and the answer is
+   * a view of it. It is left alone once the promise is settled
    * @throws UsageError for an unknown stream or a range that is none; CorruptError
    */
-  read(stream: string, offset: number, length: number): Promise<Buffer>
+  read(stream: string, offset: number, length: number, into?: Uint8Array): Promise<Buffer>
   /** The bytes of a stream, or of a part of it. */
   createReadStream(stream: string, range?: RangeOptions): Readable
   /** Where data and holes lie, merged, from the index alone. */
   extents(stream: string, range?: RangeOptions): AsyncGenerator<Extent, void>
+  /** The chunks with their digests, and the holes, that touch the range: from the index alone. */
+  pieces(stream: string, range?: RangeOptions): AsyncGenerator<IndexedPiece, void>
   /** Pieces of about 1 MiB, holes as lengths, memory reused on `release`: for tools that copy. */
   runs(stream: string, range?: RangeOptions): AsyncGenerator<Run, void>
   /** The index page of that number, for tools that check. */
@@ -68,35 +76,32 @@ export interface Snapshot {
 /**
  * Opens a snapshot: reads header, footer and index root.
  *
- * @param from a path, or bytes that can be read at any offset; closed by `close()`
- * @throws SourceError, CorruptError, UnsupportedError
+ * A passphrase given as a text is taken in Unicode NFC, in UTF-8 and without a line end behind it, as the
+ * command line does. Bytes are used exactly as they are: what makes them of a text has to do the same.
+ *
+ * @param from a path, a URL of http or https, or bytes that can be read at any offset; closed by `close()`
+ * @throws SourceError, CorruptError, KeyError, LimitError, UnsupportedError, UsageError
  */
 export async function openSnapshot(from: string | ByteSource, options: OpenOptions = {}): Promise<Snapshot> {
-  const { concurrency = 0 } = options
-  const source = typeof from === 'string' ? await openFileBytes(from) : from
+  const { concurrency = 0, cacheSize = memoryLimits.chunkCacheDefault } = options
+  const source = typeof from === 'string' ? await openBytes(from) : from
+  let sealing: Sealing | undefined
   try {
-    const structure = await readStructure(source, toCredentials(options))
-    const { header, root, footer, sealing } = structure
+    if (!Number.isSafeInteger(cacheSize) || cacheSize < 0)
+      throw new UsageError(`cacheSize ${cacheSize} is not a number of bytes`)
+    const structure = await readStructure(source, options)
+    const { header, root, footer } = structure
+    sealing = structure.sealing
     const pool: WorkerPool = concurrency === 0 ? inlinePool : createWorkerPool(concurrency)
-    const loadPage = createPageCache(
-      (number) => readPage(source, structure, number),
-      memoryLimits.pageCacheCount
+    const pages = createPageStore(
+      (number) => readPageColumns(source, structure, number),
+      memoryLimits.pageCacheSize
     )
-    let read: Promise<SharedDictionary | undefined> | undefined
-    const dictionary = (): Promise<SharedDictionary | undefined> =>
-      (read ??= readDictionary({ source, root, sealing }).catch((error: unknown) => {
-        read = undefined // a source that failed for a moment may be asked again
-        throw error
-      }))
-    const context: ReadContext = {
-      source,
-      root,
-      sealing,
-      dictionary,
-      loadPage,
-      pool,
-      slabs: createSlabPool()
-    }
+    const dictionary = onceRead(() => readDictionary({ source, root, sealing }))
+    const chunks = createChunkStore(createGroupLoader({ source, sealing, dictionary, pool }), cacheSize)
+    const randomRead = createRandomRead({ root, pages, chunks, cacheSize })
+    const context: ReadContext = { source, root, sealing, dictionary, pages, pool, slabs: createSlabPool() }
+    let isClosed = false
 
     const range = (stream: string, { start = 0, end }: RangeOptions = {}): [number, number, number] => {
       const number = header.streams.indexOf(stream)
@@ -126,18 +131,15 @@ export async function openSnapshot(from: string | ByteSource, options: OpenOptio
       streams: root.streams,
       root,
       fileSize: source.size,
+      fetched: source.fetched,
       digest: footer.snapshotDigest,
-      async read(stream, offset, length) {
+      async read(stream, offset, length, into) {
+        if (isClosed) throw new UsageError(`${source.name} is closed`)
         const size = root.streams[header.streams.indexOf(stream)]?.size ?? 0
-        const end = Math.min(size, offset + length)
-        const found = runs(stream, { start: offset, end })
-        const result = Buffer.alloc(end - offset)
-        for await (const run of found) {
-          if (run.kind === 'hole') continue
-          result.set(run.bytes, run.offset - offset)
-          run.release()
-        }
-        return result
+        const [number, start, end] = range(stream, { start: offset, end: Math.min(size, offset + length) })
+        const target = into === undefined ? Buffer.allocUnsafeSlow(end - start) : viewOf(into, end - start)
+        await randomRead.read(target, number, start, end)
+        return target
       },
       createReadStream: (stream, options) =>
         Readable.from(bytesOf(runs(stream, options)), {
@@ -145,18 +147,35 @@ export async function openSnapshot(from: string | ByteSource, options: OpenOptio
           highWaterMark: memoryLimits.batchSize
         }),
       extents: (stream, options) => extentsOf(context, ...range(stream, options)),
+      pieces: (stream, options) => indexedPieces(context, ...range(stream, options)),
       runs,
-      page: loadPage,
+      page: async (number) => entriesOf(await pages.get(number)),
       async close() {
+        isClosed = true
+        await randomRead.settle()
+        chunks.clear()
+        await pages.settle()
         await pool.close()
         await source.close()
-        wipe(sealing?.dataKey)
+        wipe(structure.sealing?.dataKey)
       }
     }
   } catch (error) {
+    wipe(sealing?.dataKey)
     await source.close()
     throw error
   }
+}
+
+/** A file, or what lies behind a URL. */
+export function openBytes(name: string): Promise<ByteSource> {
+  return isHttpUrl(name) ? openHttpBytes(name) : openFileBytes(name)
+}
+
+/** The first bytes of memory that a caller gave. */
+function viewOf(into: Uint8Array, size: number): Buffer {
+  if (into.length < size) throw new UsageError(`${size} bytes do not fit into the ${into.length} given`)
+  return Buffer.from(into.buffer, into.byteOffset, size)
 }
 
 /** Runs as plain bytes that the consumer may keep and change. */
@@ -179,25 +198,17 @@ async function* extentsOf(
   end: number
 ): AsyncGenerator<Extent, void> {
   let open: Extent | undefined
-  const { pages } = context.root
-  for (let number = findPage(context.root, stream, start); number < pages.length; number++) {
-    const ref = pages[number]
-    if (ref?.stream !== stream || ref.streamOffset >= end) break
-    const page = await context.loadPage(number)
-    let offset = page.streamOffset
-    for (const entry of page.entries) {
-      const from = Math.max(start, offset)
-      offset += entry.rawSize
-      const size = Math.min(end, offset) - from
-      if (size <= 0) continue
-      const kind = entry.kind === 'hole' ? 'hole' : 'data'
-      if (open?.kind === kind) {
-        open = { ...open, size: open.size + size }
-        continue
-      }
-      if (open !== undefined) yield open
-      open = { kind, offset: from, size }
+  for await (const piece of indexedPieces(context, stream, start, end)) {
+    const from = Math.max(start, piece.offset)
+    const size = Math.min(end, piece.offset + piece.size) - from
+    if (size <= 0) continue
+    const kind = piece.kind === 'hole' ? 'hole' : 'data'
+    if (open?.kind === kind) {
+      open = { ...open, size: open.size + size }
+      continue
     }
+    if (open !== undefined) yield open
+    open = { kind, offset: from, size }
   }
   if (open !== undefined) yield open
 }

@@ -1,6 +1,6 @@
 import { decodeIndexBytes } from '../compression/codecs.js'
 import { openFrame, wipe, type Sealing } from '../crypto/sealing.js'
-import { toCredentials, type Credentials } from '../crypto/slots.js'
+import type { Credentials } from '../crypto/unlock.js'
 import { CorruptError, UnsupportedError } from '../errors.js'
 import { footerSize } from '../format/footer.js'
 import {
@@ -21,8 +21,7 @@ import { findFrames, type FoundFrame } from './damaged-frames.js'
 import { createPlacer } from './placer.js'
 import { createProvisional } from './provisional.js'
 import { createRangeSet, missingFrom, type Range } from './ranges.js'
-import type { OpenOptions } from './open-snapshot.js'
-import { readHeader, readStructure, unlockHeader } from './structure.js'
+import { readHeader, readUnlocked, unlockHeader, type ReadHeader } from './structure.js'
 import { blake3 } from '../format/digest.js'
 
 /** Where recovered bytes go. What is not given stays a hole; what proves wrong later is overwritten with zeros. */
@@ -30,7 +29,7 @@ export interface RecoverTarget {
   writeAt(offset: number, bytes: Uint8Array): Promise<void>
 }
 
-export interface RecoverOptions extends Pick<OpenOptions, 'passphrase' | 'identity'> {
+export interface RecoverOptions extends Credentials {
   /** Number of the stream to get back. Default 0. */
   readonly stream?: number
   readonly signal?: AbortSignal
@@ -57,20 +56,23 @@ export interface RecoverResult {
  * right and that decodes, at its place in the stream, held against the digests of the index pages that
  * survive. Blocks say their own place; holes and repeats behind damage get theirs from the next block or page.
  *
- * @throws CorruptError NOT_A_SNAPSHOT; UnsupportedError, SourceError, LimitError; whatever `target` throws
+ * @throws CorruptError NOT_A_SNAPSHOT, or when no key slot opens and one is damaged; KeyError, UnsupportedError,
+ * SourceError, LimitError; whatever `target` throws
  */
 export async function recoverStream(
   source: ByteSource,
   target: RecoverTarget,
   { stream = 0, signal, onProgress, ...credentials }: RecoverOptions = {}
 ): Promise<RecoverResult> {
-  const { start, sealing } = await readStart(source, toCredentials(credentials))
-  const structure = await attempt(() => readStructure(source, toCredentials(credentials)))
-  wipe(structure?.sealing?.dataKey)
-  const isWhole = structure !== undefined
+  const header = await findHeader(source)
+  const sealing = header === undefined ? undefined : await unlockHeader(source, header, credentials)
+  const start = header?.framesOffset ?? 0
   const restorer = createRestorer({ source, start, sealing }, stream, target)
   const damage: Range[] = []
+  let isWhole = false
   try {
+    if (header !== undefined)
+      isWhole = (await attempt(() => readUnlocked(source, header, sealing))) !== undefined
     for await (const found of findFrames(source, start, isWhole ? source.size - footerSize : source.size)) {
       signal?.throwIfAborted()
       if (found.kind === 'frame') {
@@ -267,14 +269,12 @@ interface Frames {
 }
 
 /**
- * Behind the header; when that is damaged, the whole file is searched, for frames that are not sealed. Key
- * slots that do not open are no damage to search behind: sealed frames say nothing without the key.
+ * `undefined` when it is damaged: then the whole file is searched, for frames that are not sealed. Key slots
+ * that do not open are no damage to search behind: sealed frames say nothing without the key.
  */
-async function readStart(source: ByteSource, credentials: Credentials): Promise<Frames> {
-  const header = await readHeader(source).catch((error: unknown) => {
+async function findHeader(source: ByteSource): Promise<ReadHeader | undefined> {
+  return readHeader(source).catch((error: unknown) => {
     if (error instanceof CorruptError && error.code !== 'NOT_A_SNAPSHOT') return undefined
     throw error
   })
-  if (header === undefined) return { source, start: 0, sealing: undefined }
-  return { source, start: header.framesOffset, sealing: await unlockHeader(source, header, credentials) }
 }

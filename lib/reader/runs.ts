@@ -1,5 +1,5 @@
 import type { Sealing } from '../crypto/sealing.js'
-import type { ChunkEntry, IndexPage } from '../format/index-page.js'
+import { entryAt, findEntry, type ChunkEntry } from '../format/index-page.js'
 import type { IndexRoot } from '../format/index-root.js'
 import { memoryLimits } from '../limits.js'
 import type { WorkerPool } from '../workers/pool.js'
@@ -7,7 +7,9 @@ import type { SharedDictionary } from '../workers/prepared.js'
 import type { SlabPool } from '../workers/slabs.js'
 import { readInto, type ByteSource } from './byte-source.js'
 import type { BlockPlace } from './check-block.js'
+import { findPage } from './find-page.js'
 import { inOrder } from './ordered.js'
+import type { PageStore } from './page-store.js'
 
 /** A piece of a stream, in order. `bytes` were checked against their digests. */
 export type Run = HoleRun | DataRun
@@ -31,9 +33,8 @@ export interface ReadContext {
   readonly source: ByteSource
   readonly root: IndexRoot
   readonly sealing?: Sealing | undefined
-  /** What blocks may need to be decoded; read when first asked for. */
   readonly dictionary: () => Promise<SharedDictionary | undefined>
-  readonly loadPage: (number: number) => Promise<IndexPage>
+  readonly pages: PageStore
   readonly pool: WorkerPool
   readonly slabs: SlabPool
 }
@@ -82,13 +83,11 @@ async function* groups(
   for (let number = findPage(context.root, stream, start); number < context.root.pages.length; number++) {
     const ref = context.root.pages[number]
     if (ref?.stream !== stream || ref.streamOffset >= end) break
-    const page = await context.loadPage(number)
-    let offset = page.streamOffset
-    for (const entry of page.entries) {
-      const entryOffset = offset
-      offset += entry.rawSize
-      if (offset <= start) continue
+    const page = await context.pages.get(number)
+    for (let index = findEntry(page, start); index < page.entryCount; index++) {
+      const entryOffset = page.starts[index] ?? end
       if (entryOffset >= end) break
+      const entry = entryAt(page, index)
       if (entry.kind === 'hole') {
         yield* close()
         yield { kind: 'hole', offset: entryOffset, size: entry.rawSize }
@@ -105,21 +104,6 @@ async function* groups(
     }
   }
   yield* close()
-}
-
-/** The page of `stream` that holds `offset`, by binary search. */
-export function findPage({ pages }: IndexRoot, stream: number, offset: number): number {
-  let low = 0
-  let high = pages.length
-  while (low < high) {
-    const middle = (low + high) >> 1
-    const page = pages[middle]
-    const isAfter =
-      page === undefined || page.stream > stream || (page.stream === stream && page.streamOffset > offset)
-    if (isAfter) high = middle
-    else low = middle + 1
-  }
-  return Math.max(0, low - 1)
 }
 
 /** Reads the frames of a group, adjacent ones at once, and decodes them. */

@@ -1,6 +1,6 @@
 import { decodeIndexBytes } from '../compression/codecs.js'
 import { makeSealing, openFooter, openFrame, wipe, type Sealing } from '../crypto/sealing.js'
-import { unlock, type Credentials } from '../crypto/slots.js'
+import { unlock, type Credentials } from '../crypto/unlock.js'
 import { CorruptError } from '../errors.js'
 import { decodeFooterBody, digestSnapshot, footerSize, splitFooter, type Footer } from '../format/footer.js'
 import { checkFrame, decodeFrameHeader, frameHeaderSize, type FrameTypeName } from '../format/frame.js'
@@ -12,7 +12,13 @@ import {
   readHeaderSize,
   type Header
 } from '../format/header.js'
-import { decodeIndexPage, type IndexPage } from '../format/index-page.js'
+import {
+  decodePageColumns,
+  entriesOf,
+  isHoleAt,
+  type IndexPage,
+  type PageColumns
+} from '../format/index-page.js'
 import { decodeIndexRoot, type Handle, type IndexRoot, type PageRef } from '../format/index-root.js'
 import type { ByteSource } from './byte-source.js'
 import { blake3 } from '../format/digest.js'
@@ -31,12 +37,26 @@ export interface Structure {
 /**
  * Reads and checks header, footer and index root.
  *
- * @throws CorruptError, KeyError, UnsupportedError, SourceError
+ * @throws CorruptError, KeyError, LimitError, UnsupportedError, SourceError; the data key is wiped then
  */
 export async function readStructure(source: ByteSource, credentials: Credentials = {}): Promise<Structure> {
+  const header = await readHeader(source)
+  const sealing = await unlockHeader(source, header, credentials)
+  try {
+    return await readUnlocked(source, header, sealing)
+  } catch (error) {
+    wipe(sealing?.dataKey)
+    throw error
+  }
+}
+
+/** The rest of it, behind a header that was read and unlocked. @throws CorruptError, UnsupportedError, SourceError */
+export async function readUnlocked(
+  source: ByteSource,
+  { header, bytes, framesOffset }: ReadHeader,
+  sealing: Sealing | undefined
+): Promise<Structure> {
   const { name } = source
-  const { header, bytes, framesOffset } = await readHeader(source)
-  const sealing = await unlockHeader(source, { header, bytes, framesOffset }, credentials)
   const end = await source.read(Math.max(0, source.size - footerSize), Math.min(footerSize, source.size))
   const sealedFooter = splitFooter(end, name)
   const body =
@@ -83,7 +103,7 @@ export async function readHeader(source: ByteSource): Promise<ReadHeader> {
 /**
  * What opens the frames; `undefined` when they are not sealed.
  *
- * @throws KeyError, CorruptError, LimitError
+ * @throws KeyError, CorruptError, LimitError, UnsupportedError
  */
 export async function unlockHeader(
   source: ByteSource,
@@ -101,9 +121,18 @@ export async function unlockHeader(
 /** The entries of one page, after every check against the root. */
 export async function readPage(
   source: ByteSource,
-  { root, sealing }: Pick<Structure, 'root' | 'sealing'>,
+  structure: Pick<Structure, 'root' | 'sealing'>,
   number: number
 ): Promise<IndexPage> {
+  return entriesOf(await readPageColumns(source, structure, number))
+}
+
+/** The same as columns. */
+export async function readPageColumns(
+  source: ByteSource,
+  { root, sealing }: Pick<Structure, 'root' | 'sealing'>,
+  number: number
+): Promise<PageColumns> {
   const ref = root.pages[number]
   if (ref === undefined) throw new RangeError(`there is no index page ${number}`)
   const raw = await readIndexFrame(source, sealing, ref.handle, 'page', ref.stream)
@@ -117,7 +146,7 @@ export async function readPage(
       }
     )
   }
-  const page = decodeIndexPage(raw, `the index page at byte ${ref.handle.offset} of ${source.name}`)
+  const page = decodePageColumns(raw, `the index page at byte ${ref.handle.offset} of ${source.name}`)
   checkPage(page, ref, endOfPage(root, number), source.name)
   return page
 }
@@ -184,30 +213,20 @@ function checkRoot(
   if (fileOffset !== rootOffset) throw broken('there are frames behind its last page')
 }
 
-function checkPage(page: IndexPage, ref: PageRef, end: number, where: string): void {
-  const size = page.entries.reduce((sum, entry) => sum + entry.rawSize, 0)
+function checkPage(page: PageColumns, ref: PageRef, end: number, where: string): void {
+  const { offset } = ref.handle
+  const broken = (why: string): CorruptError =>
+    new CorruptError('BAD_STRUCTURE', `${where} is damaged at byte ${offset}: ${why}`, { where, offset })
   if (
     page.stream !== ref.stream ||
     page.streamOffset !== ref.streamOffset ||
-    page.entries.length !== ref.entryCount ||
-    page.streamOffset + size !== end
+    page.entryCount !== ref.entryCount ||
+    page.starts[page.entryCount] !== end
   ) {
-    throw new CorruptError(
-      'BAD_STRUCTURE',
-      `${where} is damaged at byte ${ref.handle.offset}: the index page there describes other bytes than the root says`,
-      {
-        where,
-        offset: ref.handle.offset
-      }
-    )
+    throw broken('the index page there describes other bytes than the root says')
   }
-  for (const entry of page.entries) {
-    if (entry.kind !== 'hole' && entry.blockOffset + entry.storedSize > ref.handle.offset) {
-      throw new CorruptError(
-        'BAD_STRUCTURE',
-        `${where} is damaged at byte ${ref.handle.offset}: an index entry points behind its page`,
-        { where, offset: ref.handle.offset }
-      )
-    }
+  for (let index = 0; index < page.entryCount; index++) {
+    const blockEnd = (page.blockOffsets[index] ?? 0) + (page.storedSizes[index] ?? 0)
+    if (!isHoleAt(page, index) && blockEnd > offset) throw broken('an index entry points behind its page')
   }
 }

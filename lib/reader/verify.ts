@@ -1,23 +1,22 @@
 import { wipe, type Sealing } from '../crypto/sealing.js'
-import { toCredentials } from '../crypto/slots.js'
+import type { Credentials } from '../crypto/unlock.js'
 import { CorruptError } from '../errors.js'
 import type { IndexRoot } from '../format/index-root.js'
 import type { IndexPage } from '../format/index-page.js'
 import { memoryLimits } from '../limits.js'
 import { createWorkerPool, inlinePool, type WorkerPool } from '../workers/pool.js'
 import type { SharedDictionary } from '../workers/prepared.js'
-import { createSlabPool } from '../workers/slabs.js'
+import { createSlabPool, type SlabPool } from '../workers/slabs.js'
 import type { ByteSource } from './byte-source.js'
 import { frameSpans, openSpan, type FrameSpan } from './frame-spans.js'
 import { readDictionary } from './dictionary.js'
 import { createKnownBlocks, type KnownBlocks } from './known-blocks.js'
 import { createLayout } from './layout.js'
-import type { OpenOptions } from './open-snapshot.js'
 import { inOrder } from './ordered.js'
 import type { Range } from './ranges.js'
 import { readPage, readStructure, type Structure } from './structure.js'
 
-export interface VerifyOptions extends Pick<OpenOptions, 'passphrase' | 'identity'> {
+export interface VerifyOptions extends Credentials {
   /** Check header, footer, root and index pages only. */
   readonly quick?: boolean
   /** Worker threads, default one a core; 0 checks on this thread, which is right for small snapshots. */
@@ -44,21 +43,23 @@ export async function verifySnapshot(
   source: ByteSource,
   { quick = false, concurrency, signal, onProgress, ...credentials }: VerifyOptions = {}
 ): Promise<VerifyResult> {
-  const structure = await readStructure(source, toCredentials(credentials))
+  const structure = await readStructure(source, credentials)
   const { root, framesOffset, sealing } = structure
-  const pool = quick ? undefined : concurrency === 0 ? inlinePool : createWorkerPool(concurrency)
+  let pool: WorkerPool | undefined
   let chunkCount = 0
   try {
+    if (!quick) pool = concurrency === 0 ? inlinePool : createWorkerPool(concurrency)
     const dictionary = await readDictionary({ source, root, sealing })
     const known = createKnownBlocks(source, structure, dictionary)
     let isDictionaryMet = root.dictionary === undefined
     const onDictionary = (): void => void (isDictionaryMet = true)
+    const slabs = createSlabPool()
     let offset = framesOffset
     for (const [number, ref] of root.pages.entries()) {
       signal?.throwIfAborted()
       const page = await readPage(source, structure, number)
       if (pool !== undefined) {
-        const context = { source, sealing, dictionary, root, onDictionary, pool, signal }
+        const context = { source, sealing, dictionary, root, onDictionary, pool, slabs, signal }
         const range = { start: offset, end: ref.handle.offset }
         chunkCount += await checkFrames(context, page, range)
         await checkRepeats(page, known)
@@ -82,16 +83,16 @@ interface CheckContext {
   /** Called when the dictionary's frame is met. */
   readonly onDictionary: () => void
   readonly pool: WorkerPool
+  readonly slabs: SlabPool
   readonly signal: AbortSignal | undefined
 }
 
 /** Checks the frames before a page against it, and decodes the blocks. Gives the number of chunks. */
 async function checkFrames(
-  { source, sealing, dictionary, root, onDictionary, pool, signal }: CheckContext,
+  { source, sealing, dictionary, root, onDictionary, pool, slabs, signal }: CheckContext,
   page: IndexPage,
   range: Range
 ): Promise<number> {
-  const slabs = createSlabPool()
   const layout = createLayout(page, source.name, root.dictionary)
   const window = memoryLimits.batchesInWork(pool.size)
   const stored = frameSpans(source, range.start, range.end, slabs)

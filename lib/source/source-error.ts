@@ -25,3 +25,11 @@ export function sourceError(error: unknown, name: string): SourceError {
       )
   }
 }
+
+/** A file that ends before the end it had when it was opened. */
+export function becameShorter(name: string, offset: number): SourceError {
+  return new SourceError('SOURCE_CHANGED', `${name} became shorter while it was read`, {
+    where: name,
+    offset
+  })
+}

@@ -173,7 +173,7 @@ function changed(name: string, expected: number, found: number): SourceError {
 }
 
 /** Size of a block device; its own stat says 0. `undefined` where /sys does not tell. */
-async function deviceSize(path: string): Promise<number | undefined> {
+export async function deviceSize(path: string): Promise<number | undefined> {
   const sectors = await readFile(`/sys/class/block/${basename(path)}/size`, 'utf8').catch(() => '')
   return /^\d+\s*$/.test(sectors) ? Number(sectors) * 512 : undefined
 }

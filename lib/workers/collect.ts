@@ -3,13 +3,27 @@ import { runInNewContext } from 'node:vm'
 
 type Collect = (options: { type: 'minor' }) => void
 
+/** Bytes of codec buffers that may wait to be freed, in each thread. */
+const outputSizeMax = 2 * 1024 * 1024
+
+let outputSize = 0
+let collect: Collect | undefined
+
 /**
- * Frees the buffers that the codecs have given out. V8 sees a few bytes of JavaScript object where the
- * binding holds 64 KiB, so it lets tens of megabytes pile up in each thread before it looks; a minor
- * collection takes a fraction of a millisecond. V8 has no other way in than the function of `--expose-gc`.
+ * To be told of each buffer that a codec gives; frees those that are not in use any more, now and then. V8
+ * sees a few bytes of JavaScript object where the binding holds 64 KiB, so it lets tens of megabytes pile up
+ * in each thread before it looks; a minor collection takes a fraction of a millisecond. V8 has no other way
+ * in than the function of `--expose-gc`.
  */
-export function createCollector(): () => void {
+export function countOutput(size: number): void {
+  outputSize += size
+  if (outputSize < outputSizeMax) return
+  outputSize = 0
+  collect ??= openCollector()
+  collect({ type: 'minor' })
+}
+
+function openCollector(): Collect {
   setFlagsFromString('--expose-gc')
-  const collect = runInNewContext('gc') as Collect
-  return () => collect({ type: 'minor' })
+  return runInNewContext('gc') as Collect
 }

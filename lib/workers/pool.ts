@@ -14,6 +14,8 @@ export interface WorkerPool {
   /** Tasks that can run at the same time. */
   readonly size: number
   run<Name extends TaskName>(name: Name, args: TaskArgs<Name>): Promise<TaskResult<Name>>
+  /** Seconds that threads have worked on each kind of task. */
+  readonly worked: ReadonlyMap<TaskName, number>
   close(): Promise<void>
 }
 
@@ -22,6 +24,7 @@ export const inlinePool: WorkerPool = {
   size: 1,
   run: ((name: TaskName, args: never) =>
     (tasks[name] as (args: never) => Promise<unknown>)(args)) as WorkerPool['run'],
+  worked: new Map(),
   close: () => Promise.resolve()
 }
 
@@ -58,6 +61,7 @@ export function createWorkerPool(size: number = defaultWorkerCount()): WorkerPoo
     throw new UsageError(`concurrency ${size} is not a whole number from 1 to ${memoryLimits.workerCountMax}`)
   }
   const waiting: Job[] = []
+  const worked = new Map<TaskName, number>()
   let failure: Error | undefined
   let nextId = 0
 
@@ -71,6 +75,7 @@ export function createWorkerPool(size: number = defaultWorkerCount()): WorkerPoo
     worker.on('message', (reply: Reply) => {
       const job = thread.jobs.get(reply.id)
       thread.jobs.delete(reply.id)
+      if (job !== undefined) worked.set(job.name, (worked.get(job.name) ?? 0) + reply.elapsedMs / 1000)
       dispatch()
       if ('error' in reply) job?.reject(reviveError(reply.error))
       else job?.resolve(reply.result)
@@ -115,6 +120,7 @@ export function createWorkerPool(size: number = defaultWorkerCount()): WorkerPoo
 
   return {
     size,
+    worked,
     run: (name, args) =>
       new Promise((resolve, reject) => {
         if (failure !== undefined) {

@@ -37,3 +37,51 @@ export function createSlabPool(): SlabPool {
     }
   }
 }
+
+/** A slab of `createSizedSlabs`. */
+export interface SizedSlab extends Slab {
+  /** Bytes of memory it takes: up to a quarter more than it holds. */
+  readonly room: number
+}
+
+/** Below it, sizes are not told apart: memory comes in pages of 4 KiB anyway. */
+const roomMin = 4 * 1024
+
+/** The next of the sizes 1, 1.25, 1.5 and 1.75 times a power of two. */
+function roomFor(size: number): number {
+  if (size <= roomMin) return roomMin
+  const step = 2 ** (Math.floor(Math.log2(size)) - 2)
+  return Math.ceil(size / step) * step
+}
+
+/**
+ * Slabs of very different sizes, such as single chunks.
+ *
+ * @param keptSizeMax bytes of free slabs that are kept for reuse
+ */
+export function createSizedSlabs(keptSizeMax: number): { acquire(size: number): SizedSlab } {
+  const free = new Map<number, SharedArrayBuffer[]>()
+  let freeSize = 0
+  return {
+    acquire(size) {
+      const room = roomFor(size)
+      const kept = free.get(room)?.pop()
+      if (kept !== undefined) freeSize -= room
+      const memory = kept ?? new SharedArrayBuffer(room)
+      let isOut = true
+      return {
+        bytes: new Uint8Array(memory, 0, size),
+        room,
+        release() {
+          if (!isOut) return
+          isOut = false
+          if (freeSize + room > keptSizeMax) return
+          const same = free.get(room)
+          if (same === undefined) free.set(room, [memory])
+          else same.push(memory)
+          freeSize += room
+        }
+      }
+    }
+  }
+}

@@ -1,26 +1,21 @@
 import { parentPort } from 'node:worker_threads'
-import { createCollector } from './collect.js'
 import { flattenError, type Request } from './messages.js'
 import { tasks } from './tasks.js'
 
-/** Batches whose codec buffers may wait to be freed. */
-const tasksPerCollection = 2
-
 /** A worker thread: runs the tasks it is sent, one after another. */
 let last: Promise<void> = Promise.resolve()
-const collect = createCollector()
-let taskCount = 0
 
 parentPort?.on('message', ({ id, name, args }: Request) => {
   last = last.then(() => run(id, name, args))
 })
 
 async function run(id: number, name: string, args: unknown): Promise<void> {
-  if (++taskCount % tasksPerCollection === 0) collect()
+  const start = performance.now()
+  const elapsedMs = (): number => performance.now() - start
   try {
     const task = tasks[name as keyof typeof tasks] as (args: unknown) => Promise<unknown>
-    parentPort?.postMessage({ id, result: await task(args) })
+    parentPort?.postMessage({ id, result: await task(args), elapsedMs: elapsedMs() })
   } catch (error) {
-    parentPort?.postMessage({ id, error: flattenError(error) })
+    parentPort?.postMessage({ id, error: flattenError(error), elapsedMs: elapsedMs() })
   }
 }
