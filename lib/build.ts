@@ -10,15 +10,24 @@ import {
   indexer,
   sink
 } from '../transforms/index.js'
+import type { DictionaryOutcome } from './compression/dictionary.js'
 import type { SnapshotTotals } from './format/index-writer.js'
 import { lock, type Locks } from './crypto/slots.js'
 import { wipe, type Sealing } from './crypto/sealing.js'
 import { sealOverhead } from './format/frame.js'
-import { makeHeader, resolveSettings, type SettingsOptions } from './profiles.js'
+import {
+  makeHeader,
+  resolveDictionary,
+  resolveSettings,
+  type DictionaryOptions,
+  type SettingsOptions
+} from './profiles.js'
 import type { StreamStart } from './records.js'
+import { sampleSources } from './source/sample.js'
 import type { Source } from './source/source.js'
 import type { Target } from './target/target.js'
 import { watchStages, type StageWatch, type Timings } from './timings.js'
+import type { SampledBytes } from './workers/choose-dictionary.js'
 import { createWorkerPool, type WorkerPool } from './workers/pool.js'
 import { createSlabPool } from './workers/slabs.js'
 
@@ -30,16 +39,20 @@ export interface StreamSource {
   readonly expectSize?: number
 }
 
-export interface PipelineOptions extends SettingsOptions {
+export interface PipelineOptions extends SettingsOptions, DictionaryOptions {
   /** Worker threads, 1 to 64; default one a core. The bytes written do not depend on it. */
   readonly concurrency?: number
   /** Bytes of the dedup table, handles included; default 512 MiB. */
   readonly dedupMemory?: number
+  /** Bytes of a pipe that are held to train a dictionary on; default 32 MiB. */
+  readonly dictionaryWindow?: number
   /** Encrypt, and give each of these keys a slot. Bytes of a passphrase are used as they are, a text in NFC. */
   readonly locks?: Locks | undefined
   readonly signal?: AbortSignal
   /** Called with the totals so far, about once a MiB. */
   readonly onProgress?: (totals: SnapshotTotals) => void
+  /** Called when it is decided whether a dictionary is used; not where none is asked for. */
+  readonly onDictionary?: (outcome: DictionaryOutcome) => void
   /** Called once, when the target is committed, with what each stage took. */
   readonly onTimings?: (timings: Timings) => void
 }
@@ -69,6 +82,7 @@ async function run(
   options: PipelineOptions
 ): Promise<SnapshotTotals> {
   const settings = resolveSettings(options)
+  const mode = resolveDictionary(options, settings)
   const names = streams.map((stream) => stream.name)
   const header = makeHeader(settings, names, options.locks !== undefined)
   const { chunker: name, codec, level, chunkSizeMin: min, chunkSizeAvg: avg, chunkSizeMax: max } = settings
@@ -87,10 +101,23 @@ async function run(
     })
     const summary = new Promise<SnapshotTotals>((resolve) => index.once('summary', resolve))
     if (options.onProgress !== undefined) index.on('progress', options.onProgress)
+    // Before the first pass: a source is closed when it has been read.
+    const samples =
+      mode === 'auto' || mode === 'always' ? await sampleAll(streams, avg, options.signal) : undefined
+    const window = options.dictionaryWindow
+    const sampler = dictionarySampler({
+      mode,
+      level,
+      chunkSize: avg,
+      samples,
+      pool,
+      ...(window === undefined ? {} : { windowSize: window })
+    })
+    if (options.onDictionary !== undefined) sampler.once('dictionary', options.onDictionary)
     const stages = {
       chunker: chunker({ chunker: name, min, avg, max, slabs }),
       'dedup filter': dedupFilter({ capacity, pool }),
-      'dictionary sampler': dictionarySampler(),
+      'dictionary sampler': sampler,
       compressor: compressor({ codec, level, pool, slabs }),
       indexer: index,
       encryptor: encryptor({ sealing, pool, slabs }),
@@ -110,6 +137,18 @@ async function run(
     await pool.close()
     wipe(sealing?.dataKey)
   }
+}
+
+/** Samples of all sources; `undefined` when one of them is a pipe. */
+async function sampleAll(
+  streams: readonly StreamSource[],
+  chunkSize: number,
+  signal: AbortSignal | undefined
+): Promise<SampledBytes | undefined> {
+  const found = streams.flatMap(({ source: { size, readAt } }) =>
+    size === undefined || size === 0 || readAt === undefined ? [] : { size, readAt }
+  )
+  return found.length === streams.length ? sampleSources(found, chunkSize, signal) : undefined
 }
 
 /** Seconds of the worker threads by stage. */

@@ -1,4 +1,5 @@
 import { LimitError, UsageError } from './errors.js'
+import { checkDictionary, type DictionaryMode } from './compression/dictionary.js'
 import type { CodecName } from './format/frame.js'
 import { formatVersion, type Header } from './format/header.js'
 import { formatLimits } from './limits.js'
@@ -72,6 +73,15 @@ export interface SettingsOptions {
   readonly chunkSizeMax?: number
 }
 
+/** What may be set beside what the header holds. */
+export interface DictionaryOptions {
+  /**
+   * Default `auto` for the profiles that have one, where the codec is Zstd; else `off`. Bytes are a ready
+   * dictionary: raw content, or in Zstandard's format.
+   */
+  readonly dictionary?: DictionaryMode
+}
+
 export type Settings = Omit<Header, 'major' | 'minor' | 'encrypted' | 'streams'>
 
 /** @throws UsageError for a profile, codec, level or size that does not exist or does not fit the others */
@@ -106,6 +116,25 @@ export function resolveSettings(options: SettingsOptions = {}): Settings {
     chunkSizeAvg: chunkSize,
     chunkSizeMax
   }
+}
+
+/**
+ * Whether a dictionary is used; for Zstd only.
+ *
+ * @throws UsageError for one that is demanded of another codec, or that is none
+ */
+export function resolveDictionary(
+  options: SettingsOptions & DictionaryOptions,
+  { codec, profile }: Pick<Settings, 'codec' | 'profile'>
+): DictionaryMode {
+  const { dictionary } = options
+  if (dictionary instanceof Uint8Array) checkDictionary(dictionary, 'the dictionary')
+  if (codec !== 'zstd') {
+    if (dictionary === 'always' || dictionary instanceof Uint8Array)
+      throw new UsageError(`a dictionary is for Zstd; ${codec === 'raw' ? 'no codec' : 'LZ4'} cannot use one`)
+    return 'off'
+  }
+  return dictionary ?? (profiles[profile as ProfileName].usesDictionary ? 'auto' : 'off')
 }
 
 /** Smallest and largest chunk for an average, where none are given: a quarter and twice of it, within the limits. */

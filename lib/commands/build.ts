@@ -1,10 +1,12 @@
 import { buildStreams, type PipelineOptions, type StreamSource } from '../build.js'
+import type { DictionaryOutcome } from '../compression/dictionary.js'
 import { UsageError } from '../errors.js'
 import type { CodecName } from '../format/frame.js'
 import { memoryLimits } from '../limits.js'
 import {
   profileNames,
   profiles,
+  resolveDictionary,
   resolveSettings,
   zstdLevelMax,
   type Settings,
@@ -16,6 +18,7 @@ import { dedupCapacity } from '../../transforms/dedup-filter.js'
 import { wipe } from '../crypto/sealing.js'
 import { lockFlags, readLocks } from './passphrase.js'
 import { isSet, type Arguments, type Command, type CommandContext, type Flags } from './command.js'
+import { dictionaryPath, readDictionaryFlag } from './dictionary.js'
 import {
   concurrencyOption,
   openInput,
@@ -50,6 +53,11 @@ const commonFlags = {
     help: `${profileNames.join(', ')}; default generic`
   },
   cdc: { type: 'boolean', help: 'content-defined chunking: finds repeats that moved' },
+  dictionary: {
+    type: 'string',
+    value: 'WHEN',
+    help: 'auto: train one and use it where it pays; always; off; or a FILE. For Zstd'
+  },
   memory: { type: 'string', value: 'FILE', help: "also store this memory image, as stream 'memory'" },
   ...lockFlags,
   force: { type: 'boolean', shortFlag: 'f', help: 'replace an existing target' },
@@ -110,7 +118,12 @@ export const pack: Command = {
       help: 'with --cdc: smallest chunk; default a quarter of the average'
     },
     avgChunk: { type: 'string', value: 'SIZE', help: 'with --cdc: average chunk; the same as --block-size' },
-    maxChunk: { type: 'string', value: 'SIZE', help: 'with --cdc: largest chunk; default twice the average' }
+    maxChunk: { type: 'string', value: 'SIZE', help: 'with --cdc: largest chunk; default twice the average' },
+    dictionaryWindow: {
+      type: 'string',
+      value: 'SIZE',
+      help: 'of a pipe: bytes that are held to train a dictionary on, 1M to 1G; default 32M'
+    }
   },
   notes: profileNotes,
   run: (args, context) => run(args, context, packSettings(args))
@@ -151,18 +164,22 @@ async function run(args: Arguments, { signal }: CommandContext, knobs: SettingsO
   if (sourcePath === '-' && memoryPath === '-')
     throw new UsageError('standard input cannot be both the source and the memory image')
   const profile = textFlag(args, 'profile')
+  const window = textFlag(args, 'dictionaryWindow')
   const options: PipelineOptions = {
     ...(profile === undefined ? {} : { profile }),
     cdc: isSet(args, 'cdc'),
     ...knobs,
     ...concurrencyOption(args),
     dedupMemory: parseDedupMemory(textFlag(args, 'dedupMemory')),
+    ...(window === undefined ? {} : { dictionaryWindow: parseWindow(window) }),
+    ...(await readDictionaryFlag(args)),
     signal
   }
   const settings = resolveSettings(options)
+  resolveDictionary(options, settings)
   const mode = parseProgressMode(textFlag(args, 'progress'))
   const expectSize = sizeOption(args, 'expectSize', 'expectSize')
-  const output = { force: isSet(args, 'force'), sources: [sourcePath, memoryPath] }
+  const output = { force: isSet(args, 'force'), sources: [sourcePath, memoryPath, dictionaryPath(args)] }
   await checkOutput(targetPath, output)
 
   const locks = await readLocks(args)
@@ -197,8 +214,10 @@ async function report(
   const progress = createProgress(mode, 'read', size)
   const start = performance.now()
   let timings: Timings | undefined
+  let outcome: DictionaryOutcome | undefined
   const totals = await buildStreams(streams, target, {
     ...options,
+    onDictionary: (found) => (outcome = found),
     onTimings: (taken) => (timings = isSet(args, 'timings') ? taken : undefined),
     onProgress: (sofar) => progress.update(sumStreams(sofar.streams).size, sofar.fileSize)
   }).finally(() => progress.end())
@@ -210,6 +229,7 @@ async function report(
     target: target.name,
     profile: settings.profile,
     totals,
+    outcome,
     forgottenCount,
     elapsedMs: performance.now() - start,
     peakMemory: peakMemory(),
@@ -224,6 +244,14 @@ async function report(
 
 function add(sum: number, size: number | undefined): number | undefined {
   return size === undefined ? undefined : sum + size
+}
+
+function parseWindow(text: string): number {
+  const size = parseSize(text, '--dictionary-window')
+  const { dictionaryWindowMin, dictionaryWindowMax } = memoryLimits
+  if (size < dictionaryWindowMin || size > dictionaryWindowMax)
+    throw new UsageError(`--dictionary-window ${text} is out of range: it is 1M to 1G`)
+  return size
 }
 
 function parseDedupMemory(text: string | undefined): number {

@@ -1,8 +1,10 @@
 import { isHexzError } from '../errors.js'
+import type { DictionaryOutcome } from '../compression/dictionary.js'
 import type { SnapshotTotals } from '../format/index-writer.js'
 import type { StreamSummary } from '../format/index-root.js'
 import type { Timings } from '../timings.js'
 import { printable } from './printable.js'
+import { describeOutcome, dictionaryJson } from './dictionary.js'
 import { formatSize } from './progress.js'
 
 export const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex')
@@ -42,6 +44,8 @@ export interface BuildReport {
   readonly target: string
   readonly profile: string
   readonly totals: SnapshotTotals
+  /** What became of the dictionary; absent when none was asked for. */
+  readonly outcome: DictionaryOutcome | undefined
   readonly forgottenCount: number
   readonly elapsedMs: number
   /** Of this process, bytes. */
@@ -54,6 +58,7 @@ export interface BuildReport {
 export function describeBuild({
   target,
   totals,
+  outcome,
   forgottenCount,
   elapsedMs,
   peakMemory,
@@ -62,9 +67,11 @@ export function describeBuild({
   const sums = sumStreams(totals.streams)
   const rate = elapsedMs > 0 ? (sums.size / elapsedMs) * 1000 : 0
   const forgotten = `  the dedup table was full: ${count(forgottenCount, 'chunk')} could not be remembered; --dedup-memory gives it more`
+  const dictionary = describeOutcome(totals.dictionary, outcome)
   return [
     `hexz: ${target}: ${formatSize(sums.size)} in, ${formatSize(totals.fileSize)} out, ratio ${formatRatio(sums.size, totals.fileSize)}`,
     ...savingLines(sums),
+    ...(dictionary === undefined ? [] : [`  dictionary   ${dictionary}`]),
     ...(forgottenCount > 0 ? [forgotten] : []),
     `  ${(elapsedMs / 1000).toFixed(1)} s, ${formatSize(Math.round(rate))}/s, peak memory ${formatSize(peakMemory)}`,
     `  digest       ${hex(totals.snapshotDigest ?? new Uint8Array(0))}`,
@@ -89,6 +96,7 @@ export function buildJson({
   target,
   profile,
   totals,
+  outcome,
   forgottenCount,
   elapsedMs,
   peakMemory,
@@ -100,6 +108,8 @@ export function buildJson({
     rawSize: sumStreams(totals.streams).size,
     storedSize: totals.fileSize,
     streams: totals.streams,
+    dictionary: dictionaryJson(totals.dictionary),
+    dictionaryReason: outcome?.kind === 'none' ? outcome.reason : null,
     forgottenCount,
     elapsedMs: Math.round(elapsedMs),
     peakMemory,

@@ -4,6 +4,7 @@ import lz4 from 'lz4-napi'
 import { CorruptError } from '../errors.js'
 import type { CodecName } from '../format/frame.js'
 import { formatLimits as limits } from '../limits.js'
+import { isFormatted, isFormattedIntact } from './zstd-dictionary.js'
 import { isZstdFrameBounded } from './zstd-frame.js'
 
 /**
@@ -20,7 +21,18 @@ const lz4PrefixSize = 4
 
 const asBuffer = (bytes: Uint8Array): Buffer => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 
-/** @param level 1 to 19, for Zstd only */
+/** For the bindings, which end the whole process over a formatted dictionary that is damaged. */
+function asDictionary(dictionary: Uint8Array | undefined): Buffer | null {
+  if (dictionary === undefined) return null
+  if (isFormatted(dictionary) && !isFormattedIntact(dictionary))
+    throw new CorruptError('BAD_STRUCTURE', 'damaged: the tables of the Zstandard dictionary are no tables')
+  return asBuffer(dictionary)
+}
+
+/**
+ * @param level 1 to 19, for Zstd only
+ * @param dictionary for Zstd only: raw content, or one in Zstandard's format
+ */
 export function createBlockEncoder(codec: CodecName, level: number, dictionary?: Uint8Array): BlockEncoder {
   const shrunk = (raw: Uint8Array, stored: Uint8Array): Uint8Array | undefined =>
     stored.length < raw.length ? stored : undefined
@@ -43,8 +55,8 @@ const plainSplitLevel = 12
 
 /** Zstd frames that keep the format's bounds, or `undefined` where none can be made. */
 function createZstdEncoder(level: number, dictionary: Uint8Array | undefined): BlockEncoder {
-  const create = (at: number): Encoder =>
-    new Encoder(at, dictionary === undefined ? null : asBuffer(dictionary))
+  const prepared = asDictionary(dictionary)
+  const create = (at: number): Encoder => new Encoder(at, prepared)
   const bounded = (raw: Uint8Array, by: Encoder): Uint8Array | undefined => {
     const stored = by.encodeSync(asBuffer(raw))
     return isZstdFrameBounded(stored, raw.length, limits.zstdWindowSizeMax) ? stored : undefined
@@ -56,8 +68,13 @@ function createZstdEncoder(level: number, dictionary: Uint8Array | undefined): B
     (level > plainSplitLevel ? bounded(raw, (plain ??= create(plainSplitLevel))) : undefined)
 }
 
-/** Stored bytes to exactly `rawSize` plain bytes. */
-export type BlockDecoder = (codec: CodecName, stored: Uint8Array, rawSize: number) => Uint8Array
+/** Stored bytes to exactly `rawSize` plain bytes; with the dictionary when it was made with it. */
+export type BlockDecoder = (
+  codec: CodecName,
+  stored: Uint8Array,
+  rawSize: number,
+  usesDictionary?: boolean
+) => Uint8Array
 
 /**
  * Whatever the bytes say, at most 16 × `rawSize` + 384 KiB are decoded before they are found wrong: a Zstd
@@ -66,7 +83,15 @@ export type BlockDecoder = (codec: CodecName, stored: Uint8Array, rawSize: numbe
  * @throws CorruptError BAD_STRUCTURE (from the decoder) when the bytes do not decode to `rawSize`
  */
 export function createBlockDecoder(dictionary?: Uint8Array): BlockDecoder {
-  let zstd: Decoder | undefined
+  const prepare = (dictionary?: Uint8Array): ((stored: Uint8Array, rawSize: number) => Uint8Array) => {
+    let decoder: Decoder | undefined
+    return (stored, rawSize) => {
+      if (!isZstdFrameBounded(stored, rawSize, limits.zstdWindowSizeMax)) throw broken('zstd', rawSize)
+      decoder ??= new Decoder(asDictionary(dictionary))
+      return decoder.decodeSync(asBuffer(stored))
+    }
+  }
+  const withDictionary = dictionary === undefined ? undefined : prepare(dictionary)
   const decoders: Record<CodecName, (stored: Uint8Array, rawSize: number) => Uint8Array> = {
     raw: (stored) => stored,
     lz4(stored, rawSize) {
@@ -75,14 +100,13 @@ export function createBlockDecoder(dictionary?: Uint8Array): BlockDecoder {
       prefixed.set(stored, lz4PrefixSize)
       return lz4.uncompressSync(prefixed)
     },
-    zstd(stored, rawSize) {
-      if (!isZstdFrameBounded(stored, rawSize, limits.zstdWindowSizeMax)) throw broken('zstd', rawSize)
-      zstd ??= new Decoder(dictionary === undefined ? null : asBuffer(dictionary))
-      return zstd.decodeSync(asBuffer(stored))
-    }
+    zstd: prepare()
   }
-  return (codec, stored, rawSize) => {
-    const raw = orBroken(codec, rawSize, () => decoders[codec](stored, rawSize))
+  return (codec, stored, rawSize, usesDictionary = false) => {
+    const decode = usesDictionary ? withDictionary : decoders[codec]
+    if (decode === undefined)
+      throw new CorruptError('BAD_STRUCTURE', 'damaged: it needs a dictionary that is not there')
+    const raw = orBroken(codec, rawSize, () => decode(stored, rawSize))
     if (raw.length !== rawSize) throw broken(codec, rawSize, raw.length)
     return raw
   }

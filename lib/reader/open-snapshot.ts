@@ -13,6 +13,7 @@ import { isHttpUrl, openHttpBytes } from './http-source.js'
 import { createGroupLoader } from './chunk-groups.js'
 import { createChunkStore } from './chunk-store.js'
 import { indexedPieces, type IndexedPiece } from './entries.js'
+import { onceRead, readDictionary } from './dictionary.js'
 import { createPageStore } from './page-store.js'
 import { createRandomRead } from './random-read.js'
 import { readRuns, type ReadContext, type Run } from './runs.js'
@@ -96,9 +97,10 @@ export async function openSnapshot(from: string | ByteSource, options: OpenOptio
       (number) => readPageColumns(source, structure, number),
       memoryLimits.pageCacheSize
     )
-    const chunks = createChunkStore(createGroupLoader({ source, sealing, pool }), cacheSize)
+    const dictionary = onceRead(() => readDictionary({ source, root, sealing }))
+    const chunks = createChunkStore(createGroupLoader({ source, sealing, dictionary, pool }), cacheSize)
     const randomRead = createRandomRead({ root, pages, chunks, cacheSize })
-    const context: ReadContext = { source, root, sealing, pages, pool, slabs: createSlabPool() }
+    const context: ReadContext = { source, root, sealing, dictionary, pages, pool, slabs: createSlabPool() }
     let isClosed = false
 
     const range = (stream: string, { start = 0, end }: RangeOptions = {}): [number, number, number] => {

@@ -12,9 +12,11 @@ import {
 import { decodeIndexPage, type Entry, type IndexPage } from '../format/index-page.js'
 import { decodeIndexRoot } from '../format/index-root.js'
 import { formatLimits } from '../limits.js'
+import { shareDictionary, type SharedDictionary } from '../workers/prepared.js'
 import { createBlockReader } from './block-reader.js'
 import type { ByteSource } from './byte-source.js'
 import { blockStreamOffset } from './check-block.js'
+import { decodeDictionaryFrame } from './dictionary.js'
 import { findFrames, type FoundFrame } from './damaged-frames.js'
 import { createPlacer } from './placer.js'
 import { createProvisional } from './provisional.js'
@@ -106,7 +108,9 @@ interface Restorer {
 /** Puts the intact frames of one stream back in their places. */
 function createRestorer({ source, start, sealing }: Frames, stream: number, target: RecoverTarget): Restorer {
   const recovered = createRangeSet()
-  const blocks = createBlockReader(source, start, sealing)
+  /** The first that is met: a snapshot has at most one, before the blocks that need it. */
+  let dictionary: SharedDictionary | undefined
+  const blocks = createBlockReader(source, start, sealing, () => Promise.resolve(dictionary))
   const placer = createPlacer(formatLimits.pageEntryCountMax)
   let streamSize: number | undefined
   /** The stream is at least this long. */
@@ -209,6 +213,10 @@ function createRestorer({ source, start, sealing }: Frames, stream: number, targ
       if (header.type === 'root') {
         streamSize = decodeIndexRoot(await indexBytes(), source.name).streams[stream]?.size
         recovered.remove(streamSize ?? 0, Number.MAX_SAFE_INTEGER) // what was placed behind the end is wrong
+      }
+      if (header.type === 'dictionary' && dictionary === undefined) {
+        const plain = decodeDictionaryFrame(bytes, source.name, frame.offset)
+        dictionary = shareDictionary(plain, blake3(plain).toString('hex'))
       }
       if (header.stream !== stream) return
       if (header.type === 'block') await takeBlock(frame)

@@ -1,11 +1,15 @@
 import { wipe, type Sealing } from '../crypto/sealing.js'
 import type { Credentials } from '../crypto/unlock.js'
+import { CorruptError } from '../errors.js'
+import type { IndexRoot } from '../format/index-root.js'
 import type { IndexPage } from '../format/index-page.js'
 import { memoryLimits } from '../limits.js'
 import { createWorkerPool, inlinePool, type WorkerPool } from '../workers/pool.js'
+import type { SharedDictionary } from '../workers/prepared.js'
 import { createSlabPool, type SlabPool } from '../workers/slabs.js'
 import type { ByteSource } from './byte-source.js'
 import { frameSpans, openSpan, type FrameSpan } from './frame-spans.js'
+import { readDictionary } from './dictionary.js'
 import { createKnownBlocks, type KnownBlocks } from './known-blocks.js'
 import { createLayout } from './layout.js'
 import { inOrder } from './ordered.js'
@@ -45,20 +49,25 @@ export async function verifySnapshot(
   let chunkCount = 0
   try {
     if (!quick) pool = concurrency === 0 ? inlinePool : createWorkerPool(concurrency)
-    const known = createKnownBlocks(source, structure)
+    const dictionary = await readDictionary({ source, root, sealing })
+    const known = createKnownBlocks(source, structure, dictionary)
+    let isDictionaryMet = root.dictionary === undefined
+    const onDictionary = (): void => void (isDictionaryMet = true)
     const slabs = createSlabPool()
     let offset = framesOffset
     for (const [number, ref] of root.pages.entries()) {
       signal?.throwIfAborted()
       const page = await readPage(source, structure, number)
       if (pool !== undefined) {
+        const context = { source, sealing, dictionary, root, onDictionary, pool, slabs, signal }
         const range = { start: offset, end: ref.handle.offset }
-        chunkCount += await checkFrames({ source, sealing, pool, slabs, signal }, page, range)
+        chunkCount += await checkFrames(context, page, range)
         await checkRepeats(page, known)
       }
       offset = ref.handle.offset + ref.handle.size
       onProgress?.(offset)
     }
+    if (!quick && !isDictionaryMet) throw strayDictionary(source.name, root)
     return { ...structure, fileSize: source.size, chunkCount }
   } finally {
     await pool?.close()
@@ -69,6 +78,10 @@ export async function verifySnapshot(
 interface CheckContext {
   readonly source: ByteSource
   readonly sealing: Sealing | undefined
+  readonly dictionary: SharedDictionary | undefined
+  readonly root: IndexRoot
+  /** Called when the dictionary's frame is met. */
+  readonly onDictionary: () => void
   readonly pool: WorkerPool
   readonly slabs: SlabPool
   readonly signal: AbortSignal | undefined
@@ -76,11 +89,11 @@ interface CheckContext {
 
 /** Checks the frames before a page against it, and decodes the blocks. Gives the number of chunks. */
 async function checkFrames(
-  { source, sealing, pool, slabs, signal }: CheckContext,
+  { source, sealing, dictionary, root, onDictionary, pool, slabs, signal }: CheckContext,
   page: IndexPage,
   range: Range
 ): Promise<number> {
-  const layout = createLayout(page, source.name)
+  const layout = createLayout(page, source.name, root.dictionary)
   const window = memoryLimits.batchesInWork(pool.size)
   const stored = frameSpans(source, range.start, range.end, slabs)
   const spans =
@@ -91,7 +104,8 @@ async function checkFrames(
     const blocks = span.frames.flatMap((frame) =>
       layout.take(frame, span.bytes.subarray(frame.start, frame.start + frame.size))
     )
-    await pool.run('decodeBlocks', { frames: span.bytes, blocks, where: source.name })
+    if (span.frames.some(({ header }) => header.type === 'dictionary')) onDictionary()
+    await pool.run('decodeBlocks', { frames: span.bytes, blocks, where: source.name, dictionary })
     span.release()
     return blocks.length
   }
@@ -110,4 +124,10 @@ async function checkRepeats(page: IndexPage, known: KnownBlocks): Promise<void> 
     if (entry.kind === 'block') known.add(entry)
     else if (entry.kind === 'repeat') await known.check(entry)
   }
+}
+
+function strayDictionary(where: string, { dictionary }: IndexRoot): CorruptError {
+  const offset = dictionary?.handle.offset ?? 0
+  const why = 'the dictionary that the root names is none of the frames'
+  return new CorruptError('BAD_STRUCTURE', `${where} is damaged at byte ${offset}: ${why}`, { where, offset })
 }

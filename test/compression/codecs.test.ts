@@ -129,7 +129,22 @@ await t.test('codecs: a dictionary is used on both sides', (t) => {
   const stored = createBlockEncoder('zstd', 3, dictionary)(raw)
   if (stored === undefined) throw new Error('text shrinks')
   t.ok(stored.length < (createBlockEncoder('zstd', 3)(raw)?.length ?? 0))
-  t.equal(difference(createBlockDecoder(dictionary)('zstd', stored, raw.length), raw), 'equal')
+  t.equal(difference(createBlockDecoder(dictionary)('zstd', stored, raw.length, true), raw), 'equal')
+  const plain = createBlockEncoder('zstd', 3)(raw) ?? raw
+  t.equal(
+    difference(createBlockDecoder(dictionary)('zstd', plain, raw.length), raw),
+    'equal',
+    'without it, too'
+  )
+  t.equal(
+    caught(() => createBlockDecoder()('zstd', stored, raw.length, true)),
+    'CorruptError BAD_STRUCTURE: damaged: it needs a dictionary that is not there'
+  )
+  t.match(
+    caught(() => createBlockDecoder(dictionary)('zstd', stored, raw.length, false)),
+    /^CorruptError BAD_STRUCTURE: damaged: zstd bytes that should decode to 4096 bytes/,
+    'what is not flagged does not get it'
+  )
   t.end()
 })
 
