@@ -2,7 +2,7 @@ import eslint from '@eslint/js'
 import tseslint from 'typescript-eslint'
 
 /** Imports run one way: cli → lib/commands → lib → transforms → pure parts. */
-const pureParts = ['format', 'chunking', 'dedup', 'compression', 'crypto'].map(
+const pureParts = ['format', 'chunking', 'dedup', 'compression', 'crypto', 'nbd'].map(
   (folder) => `lib/${folder}/**/*.ts`
 )
 const noUpward = (files, patterns, message) => ({
@@ -34,11 +34,11 @@ export default tseslint.config(
   },
   noUpward(
     pureParts,
-    '(^node:(fs|stream|child_process|worker_threads)|transforms/|/commands/|/reader/|/source/|/target/|/build\\.js)',
+    '(^node:(fs|net|stream|child_process|worker_threads)|transforms/|/commands/|/reader/|/source/|/target/|/build\\.js)',
     'a pure part imports no streams, no fs, and nothing that stands on it'
   ),
   noUpward(
-    ['lib/{workers,source,target,reader}/**/*.ts'],
+    ['lib/{workers,source,target,reader,serve}/**/*.ts'],
     '(transforms/|/commands/|/build\\.js)',
     'imports run from commands to lib to transforms to pure parts'
   ),

@@ -1,5 +1,6 @@
 import { existsSync, statSync } from 'node:fs'
 import t from 'tap'
+import { serveLimits } from '../../lib/limits.js'
 import { mixedBytes, createRandom, randomBytes, zeroBytes } from '../helpers/data.js'
 import {
   bytesOfChunks,
@@ -18,6 +19,7 @@ import {
 } from '../helpers/nbd-client.js'
 import { serveBytes } from '../helpers/serving.js'
 
+const { pieceSize } = serveLimits
 const KiB = 1024
 const MiB = 1024 * KiB
 const disk = Buffer.concat([
@@ -80,8 +82,12 @@ await t.test('a hole is told, not sent; unless the reply must be whole', async (
   t.match(await takeChunk(client), { type: 2, isLast: true, payload: { length: 12 } })
   client.send(requestBytes({ offset: 0, length: disk.length }))
   const chunks = await takeChunks(client)
-  t.equal(chunks.length, Math.ceil(disk.length / (256 * KiB)))
-  t.equal(chunks.filter(({ type }) => type === 2).length, 11, 'pieces of 256 KiB that lie in the hole')
+  const pieces = Array.from({ length: Math.ceil(disk.length / pieceSize) }, (_, i) =>
+    disk.subarray(i * pieceSize, (i + 1) * pieceSize)
+  )
+  const holeCount = pieces.filter((piece) => piece.every((byte) => byte === 0)).length
+  t.same([chunks.length, holeCount > 20], [pieces.length, true])
+  t.equal(chunks.filter(({ type }) => type === 2).length, holeCount, 'pieces that lie in the hole')
   t.same(
     chunks.map(({ isLast }) => isLast),
     chunks.map((_, i) => i === chunks.length - 1)
@@ -252,7 +258,7 @@ await t.test('a damaged chunk is an error of the reads that touch it, and of no 
   client.send(requestBytes({ offset: 2 * MiB, length: 2 * MiB }))
   const chunks = await takeChunks(client)
   t.same(chunks.filter(({ type }) => type === 0x8002).length, 1, 'of a long read, the piece with the damage')
-  t.equal(chunks.length, 8)
+  t.equal(chunks.length, (2 * MiB) / pieceSize)
   const good = chunks.filter(({ type }) => type === 1)
   for (const { payload } of good) {
     const at = Number(payload.readBigUInt64BE(0))
