@@ -231,12 +231,14 @@ await t.test('--memory - is standard input', async (t) => {
   t.ok((await contents(at('a.st'), 'memory')).bytes.equals(ram))
 })
 
-/** Gives half of the source, waits for longer than progress stays silent, gives the rest. */
-async function slowly(args: readonly string[]): Promise<CliResult> {
+/** Gives half of the source, and the rest once something was said of it, or after longer than that takes. */
+async function slowly(args: readonly string[], isSilent: boolean): Promise<CliResult> {
   const child = startCli(args)
   const piece = randomBytes(1024 * KiB, 5)
   child.stdin?.write(Buffer.concat([piece, piece]))
-  setTimeout(() => child.stdin?.end(Buffer.concat([piece, piece])), 2500)
+  const rest = (): void => void child.stdin?.end(Buffer.concat([piece, piece]))
+  if (isSilent) setTimeout(rest, 2500)
+  else child.stderr?.once('data', rest)
   return finished(child)
 }
 
@@ -245,7 +247,10 @@ await t.test('progress of a slow source', async (t) => {
   const modes = ['plain', 'json', 'none', 'auto']
   await Promise.all(
     modes.map(async (mode) => {
-      const { code, stderr } = await slowly(['build', '-', '-o', at(mode), '--progress', mode])
+      const { code, stderr } = await slowly(
+        ['build', '-', '-o', at(mode), '--progress', mode],
+        mode === 'none' || mode === 'auto'
+      )
       t.equal(code, 0, mode)
       const lines = stderr.slice(0, stderr.indexOf('hexz: ')).trimEnd().split('\n')
       if (mode === 'plain') t.match(lines[0], /^read [\d.]+ MiB, [\d.]+ [KM]iB written, [\d.]+ [KM]iB\/s$/)
