@@ -15,6 +15,8 @@ const overview = `hexz: disk images to compressed, deduplicated snapshots that c
   hexz inspect in.st               show what a snapshot holds
   hexz verify in.st                check every byte
   hexz diff a.st b.st              show where two differ
+  hexz serve in.st                 offer it as a read-only disk (NBD, HTTP)
+  hexz mount in.st FOLDER          show it as a file
   hexz keygen -o NAME              make a key pair to encrypt to
   hexz key list in.st              list, add or remove keys
   hexz recover in.st -o disk.img   save what is left of a damaged one
@@ -34,6 +36,9 @@ for (const signal of signals) {
   })
 }
 
+/** Commands that a signal is the proper end of. */
+const commandsWithoutEnd: readonly string[] = ['serve', 'mount']
+
 /** How long a run that was told to stop may take for its cleaning up. */
 const stopMs = 1000
 /** Rejects when a run does not stop by itself: it waits for a pipe that nobody opens, say. */
@@ -52,6 +57,7 @@ process.stdout.on('error', (error) => {
 process.stderr.on('error', () => undefined) // nobody reads what we say; the exit code tells it, too
 
 async function main([name, ...argv]: readonly string[]): Promise<void> {
+  if (name === 'help' && argv.length > 0) return main([...argv.slice(0, 1), '--help'])
   if (name === undefined || name === 'help' || name === '--help' || name === '-h') {
     process.stdout.write(`${overview}\n`)
     if (name === undefined) process.exitCode = 2
@@ -81,7 +87,8 @@ async function main([name, ...argv]: readonly string[]): Promise<void> {
 function fail(error: unknown, argv: readonly string[]): void {
   if (received !== undefined) {
     // Dying by the signal itself tells the shell the truth, and does not wait for a write that nobody reads.
-    process.stderr.write(`hexz: stopped by ${received} before it was done\n`)
+    const isEndless = commandsWithoutEnd.includes(argv[0] ?? '')
+    process.stderr.write(`hexz: stopped by ${received}${isEndless ? '' : ' before it was done'}\n`)
     process.removeAllListeners(received)
     process.kill(process.pid, received)
     return

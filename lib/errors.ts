@@ -26,6 +26,7 @@ export const exitCodes = {
   KEY_UNUSABLE: 6,
   NEWER_VERSION: 7,
   UNKNOWN_FEATURE: 7,
+  PROGRAM_MISSING: 7,
   LIMIT: 8
 } as const
 
@@ -81,7 +82,7 @@ export class CorruptError extends HexzError<CodeOf<5>> {}
 /** A passphrase or key is missing or wrong. */
 export class KeyError extends HexzError<CodeOf<6>> {}
 
-/** The snapshot was made by a newer version, or uses a feature this one does not have. */
+/** The snapshot was made by a newer version, uses a feature this one does not have, or a program is missing. */
 export class UnsupportedError extends HexzError<CodeOf<7>> {}
 
 /** A maximum of `limits.ts` was met. */

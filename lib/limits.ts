@@ -40,6 +40,8 @@ export const memoryLimits = {
   batchSize: 1 * MiB,
   /** One read of a source file. */
   readSize: 1 * MiB,
+  /** Bytes of a target file that the system may hold back before it is asked to write them out. */
+  flushSize: 16 * MiB,
   /** Batches in work in one parallel stage, for `n` workers: enough that none waits. */
   batchesInWork: (workerCount: number): number => workerCount + 2,
   /** Free slabs kept for reuse, each of at most a batch and its frame headers. */
@@ -65,6 +67,61 @@ export const memoryLimits = {
   httpCacheSize: 16 * MiB,
   /** Threads of one build or read. */
   workerCountMax: 64,
+  /** A trained dictionary. */
+  dictionarySizeDefault: 110 * KiB,
+  /** What a dictionary is trained on: pieces of this size, and their number. */
+  samplePieceSize: 16 * KiB,
+  samplePieceCountMax: 1000,
+  /** Chunks that are kept from the training, to measure a dictionary by; in pairs of neighbours. */
+  heldOutSizeMax: 16 * MiB,
+  heldOutPairCountMax: 128,
+  /** Unique chunks of a pipe that wait until a dictionary is trained of them; more than this only by one batch. */
+  dictionaryWindowDefault: 32 * MiB,
+  dictionaryWindowMin: 1 * MiB,
+  dictionaryWindowMax: 1024 * MiB,
+  /** What a chunk that waits takes beside its bytes, about. */
+  waitingChunkSize: 192,
+  /** Prepared codecs that a thread keeps: with a dictionary and without, of two snapshots. */
+  codecsKept: 4,
   /** `recover` checksums at most this many times the size of what it scans. */
   scanEffortMax: 64
+} as const
+
+/** Bounds on what a server holds for its clients, whatever they send or leave unread. */
+export const serveLimits = {
+  /** Connections of one NBD or HTTP server; further ones are closed at once. */
+  connectionCountMax: 128,
+  /** Time for an NBD client to come from its first byte to an export, and for an HTTP client's headers. */
+  handshakeMs: 10_000,
+  /** Time for a client that said goodbye to read what it still asked for. */
+  lingerMs: 30_000,
+  /** Time that a server which was told to stop gives to requests in work. */
+  stopMs: 500,
+  /** Data of one NBD option; up to `optionSkipMax` it is passed over and refused, beyond it the client is. */
+  optionSizeMax: 16 * KiB,
+  optionSkipMax: 1 * MiB,
+  /** Bytes of requests that a connection takes in before it lets the client wait. */
+  inputSize: 64 * KiB,
+  /** Largest NBD request, as told to clients. */
+  requestSizeMax: 32 * MiB,
+  /** A longer read is answered in pieces of this size. */
+  pieceSize: 128 * KiB,
+  /** An HTTP answer has two of these in work. */
+  httpPieceSize: 128 * KiB,
+  /** A read that must be answered in one piece may be this long. */
+  wholeReadSizeMax: 1 * MiB,
+  /** Bytes that one connection may ask for before the others get a turn, though all of it be at hand. */
+  turnSize: 1 * MiB,
+  /** Requests of one connection in work or unsent. */
+  requestCountMax: 128,
+  /** Bytes in work or unsent of one connection: its share of `unsentSize`, but within these two. */
+  connectionSizeMin: 128 * KiB,
+  connectionSizeMax: 2 * MiB,
+  unsentSize: 8 * MiB,
+  /** Free reply buffers kept for reuse. */
+  replyBuffersKept: 4 * MiB,
+  /** Extents in one NBD block status reply. */
+  extentCountMax: 1024,
+  /** Chunks that one block status request looks at. */
+  extentChunkCountMax: 64 * KiB
 } as const

@@ -8,6 +8,8 @@ export const commands: Readonly<Record<string, () => Promise<Command>>> = {
   inspect: async () => (await import('./inspect.js')).inspect,
   verify: async () => (await import('./verify.js')).verify,
   diff: async () => (await import('./diff.js')).diff,
+  serve: async () => (await import('./serve.js')).serve,
+  mount: async () => (await import('./mount.js')).mount,
   key: async () => (await import('./key.js')).key,
   keygen: async () => (await import('./keygen.js')).keygen,
   recover: async () => (await import('./recover.js')).recover

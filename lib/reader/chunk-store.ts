@@ -78,10 +78,10 @@ export function createChunkStore(loadGroup: GroupLoader, cacheSize: number): Chu
     run(one).then(one.resolve, one.reject)
   }
 
-  return {
+  const store: ChunkStore = {
     peek: (page, index) => kept.peek(keyOf(page, index))?.bytes,
     async load(page, indexes, use) {
-      const waits = new Set<Promise<void>>()
+      const waits = new Map<Loading, number[]>()
       let open: Loading | undefined
       for (const index of indexes) {
         const key = keyOf(page, index)
@@ -101,15 +101,28 @@ export function createChunkStore(loadGroup: GroupLoader, cacheSize: number): Chu
           const chunk = chunks[slot]
           if (chunk !== undefined) use(index, chunk.bytes)
         })
-        waits.add(from.done)
+        const mine = waits.get(from)
+        if (mine === undefined) waits.set(from, [index])
+        else mine.push(index)
       }
       if (open !== undefined) start(open)
       // All must be done, even when one fails: the caller's memory may be used for something else then.
-      for (const end of await Promise.allSettled(waits)) if (end.status === 'rejected') throw end.reason
+      const parts = [...waits]
+      const ends = await Promise.allSettled(parts.map(([{ done }]) => done))
+      const again: number[] = []
+      for (const [i, end] of ends.entries()) {
+        if (end.status !== 'rejected') continue
+        const [from, mine] = parts[i] ?? []
+        // What is damaged may be a chunk that only somebody else in the group wanted.
+        if (from === undefined || mine === undefined || from.keys.length <= mine.length) throw end.reason
+        again.push(...mine)
+      }
+      if (again.length > 0) await store.load(page, again, use)
     },
     hasRoom: (size) => admission.hasRoom(size),
     clear: () => kept.clear()
   }
+  return store
 }
 
 function openLoading(group: ChunkGroup): Loading {

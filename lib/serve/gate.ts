@@ -1,0 +1,64 @@
+/** Lets work in while its count and its sum of bytes are within bounds; what comes later waits in line. */
+export interface Gate {
+  /**
+   * Resolves when there is room; work that is larger than the bound gets in when it is alone.
+   *
+   * @returns false when the gate was closed meanwhile: then nothing was let in
+   */
+  enter(size: number): Promise<boolean>
+  /** Work of that size is done. */
+  leave(size: number): void
+  /** Resolves when all that got in is done, or the gate is closed. */
+  idle(): Promise<void>
+  /** Turns everybody away who waits or comes. */
+  close(): void
+}
+
+/**
+ * @param sizeMax bytes; asked each time, since it may depend on who else is there
+ * @param countMax pieces of work
+ */
+export function createGate(sizeMax: () => number, countMax: number): Gate {
+  const waiting: { readonly size: number; readonly resolve: (isIn: boolean) => void }[] = []
+  let idlers: (() => void)[] = []
+  let held = 0
+  let count = 0
+  let isClosed = false
+
+  const hasRoom = (size: number): boolean => count === 0 || (count < countMax && held + size <= sizeMax())
+  const admit = (size: number): void => {
+    held += size
+    count++
+  }
+  const wakeIdlers = (): void => {
+    for (const wake of idlers) wake()
+    idlers = []
+  }
+
+  return {
+    enter(size) {
+      if (isClosed) return Promise.resolve(false)
+      if (waiting.length > 0 || !hasRoom(size))
+        return new Promise((resolve) => waiting.push({ size, resolve }))
+      admit(size)
+      return Promise.resolve(true)
+    },
+    leave(size) {
+      held -= size
+      count--
+      for (let next = waiting[0]; next !== undefined && hasRoom(next.size); next = waiting[0]) {
+        waiting.shift()
+        admit(next.size)
+        next.resolve(true)
+      }
+      if (count === 0) wakeIdlers()
+    },
+    idle: () =>
+      count === 0 || isClosed ? Promise.resolve() : new Promise((resolve) => idlers.push(resolve)),
+    close() {
+      isClosed = true
+      for (const { resolve } of waiting.splice(0)) resolve(false)
+      wakeIdlers()
+    }
+  }
+}

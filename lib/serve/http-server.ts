@@ -1,0 +1,140 @@
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import { serveLimits } from '../limits.js'
+import type { Snapshot } from '../reader/open-snapshot.js'
+import { authorityOf, isLocal, listen, uriPath, type Address } from './address.js'
+import { chooseRange } from './http-range.js'
+import { indexPage } from './index-page.js'
+import type { Listener } from './nbd-server.js'
+
+/**
+ * Serves each stream of a snapshot as a file of its name, with ranges, and a page that lists them.
+ *
+ * @throws TargetError when the address can't be had
+ */
+export async function serveHttp(
+  snapshot: Snapshot,
+  address: Address,
+  onProblem: (error: unknown) => void
+): Promise<Listener> {
+  const server = createServer({
+    headersTimeout: serveLimits.handshakeMs,
+    requestTimeout: serveLimits.lingerMs,
+    connectionsCheckingInterval: 1000
+  })
+  server.maxConnections = serveLimits.connectionCountMax
+  server.on('request', (request, response) => {
+    request.resume() // a body is of no use, but must go by
+    answer(snapshot, isLocal(address), request, response).catch((error: unknown) => {
+      response.destroy() // half an answer: the client sees that it is cut off
+      onProblem(error)
+    })
+  })
+  const bound = await listen(server, address)
+  server.on('error', onProblem)
+  return {
+    uri:
+      bound.kind === 'unix'
+        ? `http+unix://${uriPath(bound.path)}`
+        : `http://${authorityOf(bound.host, bound.port)}/`,
+    async close() {
+      const closed = new Promise((resolve) => server.close(resolve))
+      server.closeIdleConnections()
+      const isOverdue = setTimeout(() => server.closeAllConnections(), serveLimits.stopMs)
+      await closed
+      clearTimeout(isOverdue)
+    }
+  }
+}
+
+async function answer(
+  snapshot: Snapshot,
+  isLoopback: boolean,
+  request: IncomingMessage,
+  response: ServerResponse
+): Promise<void> {
+  const refuse = (status: number, text: string, headers: Record<string, string> = {}): void => {
+    response.writeHead(status, { 'content-type': 'text/plain; charset=utf-8', ...headers })
+    response.end(request.method === 'HEAD' ? undefined : `${text}\n`)
+  }
+  if (isLoopback && !isLocalName(request.headers.host)) {
+    refuse(421, 'this server answers for this machine only, by its loopback name')
+    return
+  }
+  if (request.method !== 'GET' && request.method !== 'HEAD') {
+    refuse(405, 'a snapshot is read-only', { allow: 'GET, HEAD' })
+    return
+  }
+  const path = (request.url ?? '').split('?', 1)[0]
+  if (path === '/') {
+    const page = indexPage(snapshot)
+    response.writeHead(200, {
+      'content-type': 'text/html; charset=utf-8',
+      'content-length': Buffer.byteLength(page)
+    })
+    response.end(request.method === 'HEAD' ? undefined : page)
+    return
+  }
+  const stream = snapshot.streams.find(({ name }) => `/${encodeURIComponent(name)}` === path)
+  if (stream === undefined) refuse(404, `there is no ${path ?? ''}; / lists what there is`)
+  else await answerStream(snapshot, stream, request, response)
+}
+
+/**
+ * A page in a browser may not reach this machine's servers by giving its own name this machine's address,
+ * so only loopback names and addresses are let in.
+ */
+function isLocalName(host: string | undefined): boolean {
+  return host === undefined || /^(localhost|127\.\d+\.\d+\.\d+|\[::1\])?(:\d+)?$/i.test(host)
+}
+
+async function answerStream(
+  snapshot: Snapshot,
+  { name, size }: { readonly name: string; readonly size: number },
+  { method, headers }: IncomingMessage,
+  response: ServerResponse
+): Promise<void> {
+  const etag = `"${Buffer.from(snapshot.digest).toString('hex')}"`
+  response.setHeader('accept-ranges', 'bytes')
+  response.setHeader('etag', etag)
+  if (headers['if-none-match']?.split(/\s*,\s*/).some((one) => one === '*' || one === etag) === true) {
+    response.writeHead(304).end()
+    return
+  }
+  const ifRange = headers['if-range']
+  const isSame = ifRange === undefined || ifRange === etag
+  const range = chooseRange(method === 'GET' && isSame ? headers.range : undefined, size)
+  if (range === 'unsatisfiable') {
+    response.writeHead(416, { 'content-range': `bytes */${size}` }).end()
+    return
+  }
+  const { start, end } = range === 'all' ? { start: 0, end: size } : range
+  response.writeHead(range === 'all' ? 200 : 206, {
+    'content-type': 'application/octet-stream',
+    'content-length': end - start,
+    ...(range === 'all' ? {} : { 'content-range': `bytes ${start}-${end - 1}/${size}` })
+  })
+  if (method === 'GET') await send(snapshot, name, { start, end }, response)
+  response.end()
+}
+
+/** The bytes in pieces: one is read while the one before is being sent. Ends early when the client does. */
+async function send(
+  snapshot: Snapshot,
+  name: string,
+  { start, end }: { readonly start: number; readonly end: number },
+  response: ServerResponse
+): Promise<void> {
+  const buffers = [Buffer.alloc(serveLimits.httpPieceSize), Buffer.alloc(serveLimits.httpPieceSize)]
+  const closed = new Promise<void>((resolve) => response.once('close', resolve))
+  let sent = Promise.resolve()
+  for (let offset = start; offset < end && !response.closed; offset += serveLimits.httpPieceSize) {
+    const size = Math.min(serveLimits.httpPieceSize, end - offset)
+    const bytes = await snapshot.read(name, offset, size, buffers[0])
+    await Promise.race([sent, closed])
+    await nextTurn() // a client that reads as fast as we write would hold up the others
+    sent = new Promise((resolve) => response.write(bytes, () => resolve()))
+    buffers.reverse()
+  }
+  await Promise.race([sent, closed])
+}
