@@ -231,14 +231,17 @@ await t.test('--memory - is standard input', async (t) => {
   t.ok((await contents(at('a.st'), 'memory')).bytes.equals(ram))
 })
 
-/** Gives half of the source, and the rest once something was said of it, or after longer than that takes. */
+/** Gives a source bit by bit: until something is said of it, or for longer than that takes. */
 async function slowly(args: readonly string[], isSilent: boolean): Promise<CliResult> {
   const child = startCli(args)
-  const piece = randomBytes(1024 * KiB, 5)
-  child.stdin?.write(Buffer.concat([piece, piece]))
-  const rest = (): void => void child.stdin?.end(Buffer.concat([piece, piece]))
-  if (isSilent) setTimeout(rest, 2500)
-  else child.stderr?.once('data', rest)
+  const piece = randomBytes(256 * KiB, 5)
+  const feed = setInterval(() => child.stdin?.write(piece), 100)
+  const end = (): void => {
+    clearInterval(feed)
+    child.stdin?.end(piece)
+  }
+  if (isSilent) setTimeout(end, 2500)
+  else child.stderr?.once('data', end)
   return finished(child)
 }
 

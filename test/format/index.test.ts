@@ -130,6 +130,18 @@ await t.test('index page: impossible values are refused', (t) => {
   t.end()
 })
 
+await t.test('index page: entries that reach past 2^53 are refused', (t) => {
+  const { MAX_SAFE_INTEGER } = Number
+  const page = (rawSize: number): Uint8Array =>
+    encodeIndexPage({ stream: 0, streamOffset: MAX_SAFE_INTEGER - 9, entries: [{ kind: 'hole', rawSize }] })
+  t.strictSame(decodeIndexPage(page(9), 'x').entries, [{ kind: 'hole', rawSize: 9 }])
+  t.equal(
+    caught(() => decodeIndexPage(page(10), 'x')),
+    'CorruptError BAD_STRUCTURE: x is damaged: its entries reach past 2^53'
+  )
+  t.end()
+})
+
 await t.test('index page: cut or continued, it is refused', (t) => {
   const bytes = encodeIndexPage(page)
   for (let size = 0; size < bytes.length; size++) {
