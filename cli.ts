@@ -57,6 +57,7 @@ process.stdout.on('error', (error) => {
 process.stderr.on('error', () => undefined) // nobody reads what we say; the exit code tells it, too
 
 async function main([name, ...argv]: readonly string[]): Promise<void> {
+  if (name === 'help' && argv.length > 0) return main([...argv.slice(0, 1), '--help'])
   if (name === undefined || name === 'help' || name === '--help' || name === '-h') {
     process.stdout.write(`${overview}\n`)
     if (name === undefined) process.exitCode = 2

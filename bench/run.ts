@@ -1,142 +1,119 @@
 /**
- * Times `hexz build` beside the programs that people would otherwise use, in turn (A B A B …) in one run,
- * and prints wall time, peak memory, size and the ratio pair by pair.
+ * Times hexz beside the programs that people would otherwise use, in turn (A B A B …) in one run, and
+ * prints wall and CPU time, peak memory and size with the ratios pair by pair, and each mark met or missed.
  *
- *   npm run bench -- [--runs N] [FILE…]
+ *   npm run bench -- [--corpus DIR] [--quick] [--runs N] [--only TEXT] [--write FILE]
  *
- * Without a FILE it makes 512 MiB of mixed data. A peer that is not installed is named and left out.
+ * DIR holds vm.img, fw.img, eda.tar, ml.bin, random.bin and zeros.bin; a file that is not there is made of
+ * mixed data. `--quick` takes the first 256 MiB of each and two runs. `--only` takes the contests whose
+ * title, source or peer holds TEXT. `--write` also writes the tables as Markdown.
  */
-import { spawn, spawnSync } from 'node:child_process'
-import { once } from 'node:events'
-import { createWriteStream, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
-import { availableParallelism, tmpdir } from 'node:os'
-import { basename, join } from 'node:path'
-import { pipeline } from 'node:stream/promises'
+import { spawnSync } from 'node:child_process'
+import { createWriteStream, existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { Readable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
 import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
+import { contests, type Contest, type Side } from './contests.js'
+import { measureKernels } from './kernels.js'
+import { measure, runLine, versionOf, type Environment, type Measurement } from './measure.js'
 import { mixedData } from './mixed-data.js'
+import { renderEfficiency, renderTable, verdictOf, type Result } from './report.js'
 
 const MiB = 1024 * 1024
-const cli = fileURLToPath(new URL('../cli.js', import.meta.url))
-const threads = String(availableParallelism())
+const quickSize = 256 * MiB
 
-interface Contest {
-  readonly profile: string
-  readonly peer: string
-  readonly peerArguments: (source: string, target: string) => string[]
-}
-
-const contests: readonly Contest[] = [
-  { profile: 'generic', peer: 'lz4', peerArguments: (source, target) => ['-1', '-q', '-f', source, target] },
-  {
-    profile: 'eda',
-    peer: 'zstd',
-    peerArguments: (source, target) => ['-3', `-T${threads}`, '-q', '-f', source, '-o', target]
+const { values } = parseArgs({
+  options: {
+    corpus: { type: 'string' },
+    quick: { type: 'boolean', default: false },
+    runs: { type: 'string' },
+    only: { type: 'string', default: '' },
+    write: { type: 'string' }
   }
-]
+})
+const runCount = Number(values.runs ?? (values.quick ? 2 : 5))
+const work = mkdtempSync(join(tmpdir(), 'hexz-bench-'))
+const hexz = fileURLToPath(new URL('../cli.js', import.meta.url))
 
-interface Run {
-  readonly elapsedMs: number
-  /** Peak resident memory in MiB, sampled from /proc; 0 where there is none. */
-  readonly peakMiB: number
+/** The corpus file of that name, or mixed data in its place; its first bytes when it has to be quick. */
+async function sourceOf(name: string): Promise<string> {
+  const given = values.corpus === undefined ? undefined : join(values.corpus, name)
+  if (given !== undefined && existsSync(given) && !values.quick) return given
+  const made = join(work, name)
+  if (existsSync(made)) return made
+  if (given !== undefined && existsSync(given)) runLine(`head -c ${quickSize} '${given}' > '${made}'`, {})
+  else if (name === 'zeros.bin') runLine(`head -c ${quickSize} /dev/zero > '${made}'`, {})
+  else if (name === 'random.bin') runLine(`head -c ${quickSize} /dev/urandom > '${made}'`, {})
+  else await pipeline(Readable.from(mixedData(values.quick ? quickSize : 512 * MiB)), createWriteStream(made))
+  return made
 }
 
-async function time(command: string, args: readonly string[]): Promise<Run> {
-  const start = performance.now()
-  const child = spawn(command, args, { stdio: 'ignore' })
-  let peakMiB = 0
-  const sample = setInterval(() => (peakMiB = Math.max(peakMiB, peakOf(child.pid))), 20)
-  const [code] = (await once(child, 'close')) as [number | null]
-  clearInterval(sample)
-  if (code !== 0) throw new Error(`${command} ${args.join(' ')} ended with ${code ?? 'a signal'}`)
-  return { elapsedMs: performance.now() - start, peakMiB }
-}
-
-function peakOf(pid: number | undefined): number {
-  try {
-    const status = readFileSync(`/proc/${pid ?? 0}/status`, 'utf8')
-    return Number(/VmHWM:\s+(\d+)/.exec(status)?.[1] ?? 0) / 1024
-  } catch {
-    return 0 // ended between two looks
+/** Runs both sides in turn; the first turn fills the page cache and is not counted. */
+async function run(contest: Contest): Promise<Result> {
+  const { ours, theirs, source } = contest
+  const out = mkdtempSync(join(work, 'out-'))
+  const env: Environment = { SRC: await sourceOf(source), OUT: out, HEXZ: `${process.execPath} ${hexz}` }
+  const counted: Record<'ours' | 'theirs', Measurement[]> = { ours: [], theirs: [] }
+  const sizes: Record<'ours' | 'theirs', number> = { ours: 0, theirs: 0 }
+  const turn = async (name: 'ours' | 'theirs', side: Side, isCounted: boolean): Promise<void> => {
+    if (side.prepare !== undefined) runLine(side.prepare, env)
+    const measured = await measure(side.command, env)
+    if (isCounted) counted[name].push(measured)
+    sizes[name] = diskSize(join(out, side.made))
   }
-}
-
-const sorted = (values: readonly number[]): number[] => [...values].sort((a, b) => a - b)
-const spread = (values: readonly number[], digits: number): string => {
-  const ranked = sorted(values)
-  const at = (share: number): string => (ranked[Math.round((ranked.length - 1) * share)] ?? 0).toFixed(digits)
-  return `${at(0)} / ${at(0.5)} / ${at(1)}`
-}
-
-async function compare(contest: Contest, source: string, folder: string, runCount: number): Promise<void> {
-  const { profile, peer, peerArguments } = contest
-  const ours = join(folder, 'ours.st')
-  const theirs = join(folder, 'theirs')
-  if (spawnSync(peer, ['--version']).error !== undefined) {
-    print(`${profile} beside ${peer}: ${peer} is not installed`)
-    return
+  for (const { setUp } of [ours, theirs]) if (setUp !== undefined) runLine(setUp, env)
+  for (let i = 0; i <= runCount; i++) {
+    await turn('ours', ours, i > 0)
+    await turn('theirs', theirs, i > 0)
   }
-  const build = [cli, 'build', source, '-p', profile, '-o', ours, '--force', '--progress', 'none']
-  const pairs: { our: Run; their: Run }[] = []
-  for (let run = 0; run <= runCount; run++) {
-    const pair = {
-      our: await time(process.execPath, build),
-      their: await time(peer, peerArguments(source, theirs))
-    }
-    if (run > 0) pairs.push(pair) // the first warms the page cache
-  }
-  const size = statSync(source).size
-  const row = (name: string, runs: readonly Run[], file: string): string => {
-    const seconds = spread(
-      runs.map((run) => run.elapsedMs / 1000),
-      2
-    )
-    const rate = spread(
-      runs.map((run) => size / MiB / (run.elapsedMs / 1000)),
-      0
-    )
-    const peak = Math.max(...runs.map((run) => run.peakMiB)).toFixed(0)
-    return `  ${name.padEnd(14)} ${seconds} s   ${rate} MiB/s   peak ${peak} MiB   ${statSync(file).size} bytes`
-  }
-  print(`${basename(source)}, ${profile} beside ${peer} ${peerArguments('IN', 'OUT').join(' ')}`)
-  print(
-    row(
-      'hexz',
-      pairs.map((pair) => pair.our),
-      ours
-    )
-  )
-  print(
-    row(
-      peer,
-      pairs.map((pair) => pair.their),
-      theirs
-    )
-  )
-  print(
-    `  wall, hexz / ${peer}: ${spread(
-      pairs.map(({ our, their }) => our.elapsedMs / their.elapsedMs),
-      2
-    )}`
-  )
+  rmSync(out, { recursive: true })
+  return { contest, ...counted, sizes }
 }
 
-function print(line: string): void {
-  process.stdout.write(`${line}\n`)
+/** Bytes of a file, or of all files in a folder. */
+function diskSize(path: string): number {
+  return Number(spawnSync('du', ['-sb', path]).stdout.toString().split('\t')[0])
 }
 
-const args = process.argv.slice(2)
-const runsAt = args.indexOf('--runs')
-const runCount = runsAt === -1 ? 5 : Number(args.splice(runsAt, 2)[1])
-const folder = mkdtempSync(join(tmpdir(), 'hexz-bench-'))
+function print(text: string): void {
+  process.stdout.write(`${text}\n`)
+}
+
 try {
-  if (args.length === 0) {
-    const made = join(folder, 'mixed.bin')
-    await pipeline(Readable.from(mixedData(512 * MiB)), createWriteStream(made))
-    args.push(made)
+  const chosen = contests.filter(({ title, source, peer }) =>
+    `${title} ${source} ${peer}`.includes(values.only)
+  )
+  const versions = new Map<string, string | undefined>()
+  for (const { peer } of chosen) if (peer !== 'hexz') versions.set(peer, versionOf(peer))
+  const results: Result[] = []
+  for (const contest of chosen) {
+    if (contest.peer !== 'hexz' && versions.get(contest.peer) === undefined) {
+      print(`${contest.title}, ${contest.source}: ${contest.peer} is not installed, so this is not measured`)
+      continue
+    }
+    const result = await run(contest)
+    print(verdictOf(result))
+    results.push(result)
   }
-  print(`Node ${process.version}, ${threads} cores; min / median / max of ${runCount} runs after a warm-up`)
-  for (const source of args) for (const contest of contests) await compare(contest, source, folder, runCount)
+  const efficiencies = []
+  for (const { contest, ours } of results) {
+    const isKernelBound = ['generic', 'eda', 'ml', 'embedded'].includes(contest.title)
+    const isFirst = results.find(
+      (other) => other.contest.title === contest.title && other.contest.source === contest.source
+    )
+    if (!isKernelBound || isFirst?.ours !== ours || ['random.bin', 'zeros.bin'].includes(contest.source))
+      continue
+    const kernels = await measureKernels(await sourceOf(contest.source), contest.title)
+    efficiencies.push({ profile: contest.title, source: contest.source, kernels, ours })
+  }
+  const text = [renderTable(results, versions, runCount, values.quick), renderEfficiency(efficiencies)].join(
+    '\n\n'
+  )
+  print(`\n${text}`)
+  if (values.write !== undefined) writeFileSync(values.write, `${text}\n`)
 } finally {
-  rmSync(folder, { recursive: true })
+  rmSync(work, { recursive: true, force: true })
 }

@@ -1,7 +1,7 @@
 import type { Writable } from 'node:stream'
 import { buildStreams, type PipelineOptions, type StreamSource } from './build.js'
 import type { SnapshotTotals } from './format/index-writer.js'
-import { resolveSettings } from './profiles.js'
+import { resolveDictionary, resolveSettings } from './profiles.js'
 import { iterableSource, openSource, type Source } from './source/source.js'
 import { openTarget } from './target/target.js'
 import { writableTarget } from './target/writable-target.js'
@@ -31,7 +31,7 @@ export interface BuildOptions extends PipelineOptions {
  */
 export async function build(options: BuildOptions): Promise<SnapshotTotals> {
   const { source, memory, target, force = false, expectSize, ...settings } = options
-  resolveSettings(settings) // tells of a wrong one before anything is opened
+  resolveDictionary(settings, resolveSettings(settings)) // tells of a wrong one before anything is opened
   const paths = [source, memory].filter((from) => typeof from === 'string')
   const streams: StreamSource[] = []
   // A stream may break while the sources are opened, so it is watched from here on.

@@ -10,15 +10,25 @@ import {
   indexer,
   sink
 } from '../transforms/index.js'
+import type { DictionaryOutcome } from './compression/dictionary.js'
 import type { SnapshotTotals } from './format/index-writer.js'
 import { lock, type Locks } from './crypto/slots.js'
-import { wipe } from './crypto/sealing.js'
+import { wipe, type Sealing } from './crypto/sealing.js'
 import { sealOverhead } from './format/frame.js'
-import { makeHeader, resolveSettings, type SettingsOptions } from './profiles.js'
+import {
+  makeHeader,
+  resolveDictionary,
+  resolveSettings,
+  type DictionaryOptions,
+  type SettingsOptions
+} from './profiles.js'
 import type { StreamStart } from './records.js'
+import { sampleSources } from './source/sample.js'
 import type { Source } from './source/source.js'
 import type { Target } from './target/target.js'
-import { createWorkerPool } from './workers/pool.js'
+import { watchStages, type StageWatch, type Timings } from './timings.js'
+import type { SampledBytes } from './workers/choose-dictionary.js'
+import { createWorkerPool, type WorkerPool } from './workers/pool.js'
 import { createSlabPool } from './workers/slabs.js'
 
 export interface StreamSource {
@@ -29,16 +39,22 @@ export interface StreamSource {
   readonly expectSize?: number
 }
 
-export interface PipelineOptions extends SettingsOptions {
+export interface PipelineOptions extends SettingsOptions, DictionaryOptions {
   /** Worker threads, 1 to 64; default one a core. The bytes written do not depend on it. */
   readonly concurrency?: number
   /** Bytes of the dedup table, handles included; default 512 MiB. */
   readonly dedupMemory?: number
-  /** Encrypt, and give each of these keys a slot. */
+  /** Bytes of a pipe that are held to train a dictionary on; default 32 MiB. */
+  readonly dictionaryWindow?: number
+  /** Encrypt, and give each of these keys a slot. Bytes of a passphrase are used as they are, a text in NFC. */
   readonly locks?: Locks | undefined
   readonly signal?: AbortSignal
   /** Called with the totals so far, about once a MiB. */
   readonly onProgress?: (totals: SnapshotTotals) => void
+  /** Called when it is decided whether a dictionary is used; not where none is asked for. */
+  readonly onDictionary?: (outcome: DictionaryOutcome) => void
+  /** Called once, when the target is committed, with what each stage took. */
+  readonly onTimings?: (timings: Timings) => void
 }
 
 /**
@@ -66,40 +82,82 @@ async function run(
   options: PipelineOptions
 ): Promise<SnapshotTotals> {
   const settings = resolveSettings(options)
+  const mode = resolveDictionary(options, settings)
   const names = streams.map((stream) => stream.name)
   const header = makeHeader(settings, names, options.locks !== undefined)
   const { chunker: name, codec, level, chunkSizeMin: min, chunkSizeAvg: avg, chunkSizeMax: max } = settings
   const capacity = dedupCapacity(options.dedupMemory)
-  const locked = options.locks === undefined ? undefined : await lock(header, options.locks)
-  const slabs = createSlabPool()
-  const index = indexer({
-    header,
-    capacity,
-    ...(locked === undefined ? {} : { keySlots: locked.keySlots, sealOverhead })
-  })
-  const summary = new Promise<SnapshotTotals>((resolve) => index.once('summary', resolve))
-  if (options.onProgress !== undefined) index.on('progress', options.onProgress)
   const pool = createWorkerPool(options.concurrency)
-  const output = sink(target)
+  let sealing: Sealing | undefined
+  let watch: StageWatch | undefined
   try {
+    const locked = options.locks === undefined ? undefined : await lock(header, options.locks)
+    sealing = locked?.sealing
+    const slabs = createSlabPool()
+    const index = indexer({
+      header,
+      capacity,
+      ...(locked === undefined ? {} : { keySlots: locked.keySlots, sealOverhead })
+    })
+    const summary = new Promise<SnapshotTotals>((resolve) => index.once('summary', resolve))
+    if (options.onProgress !== undefined) index.on('progress', options.onProgress)
+    // Before the first pass: a source is closed when it has been read.
+    const samples =
+      mode === 'auto' || mode === 'always' ? await sampleAll(streams, avg, options.signal) : undefined
+    const window = options.dictionaryWindow
+    const sampler = dictionarySampler({
+      mode,
+      level,
+      chunkSize: avg,
+      samples,
+      pool,
+      ...(window === undefined ? {} : { windowSize: window })
+    })
+    if (options.onDictionary !== undefined) sampler.once('dictionary', options.onDictionary)
+    const stages = {
+      chunker: chunker({ chunker: name, min, avg, max, slabs }),
+      'dedup filter': dedupFilter({ capacity, pool }),
+      'dictionary sampler': sampler,
+      compressor: compressor({ codec, level, pool, slabs }),
+      indexer: index,
+      encryptor: encryptor({ sealing, pool, slabs }),
+      sink: sink(target)
+    }
+    watch = watchStages(stages)
     const done = pipeline(
-      readAll(streams) as unknown as NodeJS.ReadableStream, // pipeline() takes iterables, its types only up to five stages
-      chunker({ chunker: name, min, avg, max, slabs }),
-      dedupFilter({ capacity, pool }),
-      dictionarySampler(),
-      compressor({ codec, level, pool, slabs }),
-      index,
-      encryptor({ sealing: locked?.sealing, pool, slabs }),
-      output,
+      [readAll(streams), ...Object.values(stages)] as unknown as NodeJS.ReadWriteStream[], // it takes iterables, too
       options.signal === undefined ? {} : { signal: options.signal }
     )
     // A failed pipeline still waits for its source, which may wait for a far side that has nothing to say.
-    await Promise.race([done, finished(output).then(() => done)])
+    await Promise.race([done, finished(stages.sink).then(() => done)])
+    options.onTimings?.(watch.timings(workedFor(pool)))
     return await summary
   } finally {
+    watch?.end()
     await pool.close()
-    wipe(locked?.sealing.dataKey)
+    wipe(sealing?.dataKey)
   }
+}
+
+/** Samples of all sources; `undefined` when one of them is a pipe. */
+async function sampleAll(
+  streams: readonly StreamSource[],
+  chunkSize: number,
+  signal: AbortSignal | undefined
+): Promise<SampledBytes | undefined> {
+  const found = streams.flatMap(({ source: { size, readAt } }) =>
+    size === undefined || size === 0 || readAt === undefined ? [] : { size, readAt }
+  )
+  return found.length === streams.length ? sampleSources(found, chunkSize, signal) : undefined
+}
+
+/** Seconds of the worker threads by stage. */
+function workedFor({ worked }: WorkerPool): Map<string, number> {
+  return new Map([
+    ['dedup filter', worked.get('digestChunks') ?? 0],
+    ['compressor', worked.get('compressChunks') ?? 0],
+    ['encryptor', worked.get('sealFrames') ?? 0]
+  ])
 }
 
 /**

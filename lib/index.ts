@@ -8,6 +8,9 @@ export {
   type RangeOptions,
   type Snapshot
 } from './reader/open-snapshot.js'
+export type { Credentials } from './crypto/unlock.js'
+export type { Locks } from './crypto/slots.js'
+export type { ScryptCost } from './crypto/scrypt.js'
 export { openFileBytes, type ByteSource } from './reader/byte-source.js'
 export type { HttpOptions } from './reader/http-fetch.js'
 export { openHttpBytes } from './reader/http-source.js'

@@ -40,6 +40,8 @@ export const memoryLimits = {
   batchSize: 1 * MiB,
   /** One read of a source file. */
   readSize: 1 * MiB,
+  /** Bytes of a target file that the system may hold back before it is asked to write them out. */
+  flushSize: 16 * MiB,
   /** Batches in work in one parallel stage, for `n` workers: enough that none waits. */
   batchesInWork: (workerCount: number): number => workerCount + 2,
   /** Free slabs kept for reuse, each of at most a batch and its frame headers. */
@@ -65,6 +67,22 @@ export const memoryLimits = {
   httpCacheSize: 16 * MiB,
   /** Threads of one build or read. */
   workerCountMax: 64,
+  /** A trained dictionary. */
+  dictionarySizeDefault: 110 * KiB,
+  /** What a dictionary is trained on: pieces of this size, and their number. */
+  samplePieceSize: 16 * KiB,
+  samplePieceCountMax: 1000,
+  /** Chunks that are kept from the training, to measure a dictionary by; in pairs of neighbours. */
+  heldOutSizeMax: 16 * MiB,
+  heldOutPairCountMax: 128,
+  /** Unique chunks of a pipe that wait until a dictionary is trained of them; more than this only by one batch. */
+  dictionaryWindowDefault: 32 * MiB,
+  dictionaryWindowMin: 1 * MiB,
+  dictionaryWindowMax: 1024 * MiB,
+  /** What a chunk that waits takes beside its bytes, about. */
+  waitingChunkSize: 192,
+  /** Prepared codecs that a thread keeps: with a dictionary and without, of two snapshots. */
+  codecsKept: 4,
   /** `recover` checksums at most this many times the size of what it scans. */
   scanEffortMax: 64
 } as const

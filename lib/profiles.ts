@@ -1,4 +1,5 @@
 import { LimitError, UsageError } from './errors.js'
+import { checkDictionary, type DictionaryMode } from './compression/dictionary.js'
 import type { CodecName } from './format/frame.js'
 import { formatVersion, type Header } from './format/header.js'
 import { formatLimits } from './limits.js'
@@ -51,6 +52,9 @@ export const profiles = {
 export type ProfileName = keyof typeof profiles
 export const profileNames = Object.keys(profiles) as ProfileName[]
 
+/** Above it an encoder takes hundreds of megabytes, and gains next to nothing on chunks. */
+export const zstdLevelMax = 19
+
 /** The level of a codec when none is given. */
 const defaultLevels: Record<CodecName, number> = { raw: 0, lz4: 0, zstd: 3 }
 
@@ -61,12 +65,21 @@ export interface SettingsOptions {
   /** Content-defined chunking: the chunk size becomes the average. */
   readonly cdc?: boolean
   readonly codec?: CodecName
-  /** 1 to 22, for Zstd. */
+  /** 1 to 19, for Zstd. */
   readonly level?: number
   readonly chunkSize?: number
   /** With `cdc` only; default a quarter of the average and twice of it. */
   readonly chunkSizeMin?: number
   readonly chunkSizeMax?: number
+}
+
+/** What may be set beside what the header holds. */
+export interface DictionaryOptions {
+  /**
+   * Default `auto` for the profiles that have one, where the codec is Zstd; else `off`. Bytes are a ready
+   * dictionary: raw content, or in Zstandard's format.
+   */
+  readonly dictionary?: DictionaryMode
 }
 
 export type Settings = Omit<Header, 'major' | 'minor' | 'encrypted' | 'streams'>
@@ -81,10 +94,10 @@ export function resolveSettings(options: SettingsOptions = {}): Settings {
     throw new UsageError(`there is no profile "${name}"; the profiles are ${profileNames.join(', ')}`)
   const { codec = profile.codec, chunkSize = profile.chunkSize } = options
   const level = options.level ?? (codec === profile.codec ? profile.level : defaultLevels[codec])
-  if (codec === 'zstd' ? !Number.isInteger(level) || level < 1 || level > 22 : level !== 0) {
+  if (codec === 'zstd' ? !Number.isInteger(level) || level < 1 || level > zstdLevelMax : level !== 0) {
     throw new UsageError(
       codec === 'zstd'
-        ? `level ${level} is out of range: Zstd has 1 to 22`
+        ? `level ${level} is out of range: Zstd has 1 to ${zstdLevelMax}`
         : `${codec} has no levels; leave --level out or use zstd`
     )
   }
@@ -103,6 +116,25 @@ export function resolveSettings(options: SettingsOptions = {}): Settings {
     chunkSizeAvg: chunkSize,
     chunkSizeMax
   }
+}
+
+/**
+ * Whether a dictionary is used; for Zstd only.
+ *
+ * @throws UsageError for one that is demanded of another codec, or that is none
+ */
+export function resolveDictionary(
+  options: SettingsOptions & DictionaryOptions,
+  { codec, profile }: Pick<Settings, 'codec' | 'profile'>
+): DictionaryMode {
+  const { dictionary } = options
+  if (dictionary instanceof Uint8Array) checkDictionary(dictionary, 'the dictionary')
+  if (codec !== 'zstd') {
+    if (dictionary === 'always' || dictionary instanceof Uint8Array)
+      throw new UsageError(`a dictionary is for Zstd; ${codec === 'raw' ? 'no codec' : 'LZ4'} cannot use one`)
+    return 'off'
+  }
+  return dictionary ?? (profiles[profile as ProfileName].usesDictionary ? 'auto' : 'off')
 }
 
 /** Smallest and largest chunk for an average, where none are given: a quarter and twice of it, within the limits. */

@@ -1,3 +1,5 @@
+import type { Dictionary } from './compression/dictionary.js'
+
 /**
  * What crosses the boundary between two stages. The unit is a batch: the chunks of about 1 MiB of one
  * stream, in order, their bytes side by side in shared memory, so that a batch can be handed to a worker
@@ -53,6 +55,14 @@ export interface Hole {
 }
 
 export type FilteredChunk = UniqueChunk | RepeatedChunk | Hole
+
+/**
+ * dictionary sampler → compressor → indexer: what the blocks behind it may be compressed with. At most one, and
+ * before every block.
+ */
+export interface DictionaryRecord extends Dictionary {
+  readonly kind: 'dictionary'
+}
 
 /** dedup filter → dictionary sampler → compressor */
 export interface FilteredBatch extends Batch {

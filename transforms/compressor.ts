@@ -1,8 +1,10 @@
 import type { Duplex } from 'node:stream'
 import { blockPrefixSize, frameHeaderSize, type CodecName } from '../lib/format/frame.js'
 import { memoryLimits } from '../lib/limits.js'
-import type { BlockBatch, FilteredBatch, StoredChunk, UniqueChunk } from '../lib/records.js'
+import type { BlockBatch, DictionaryRecord, FilteredBatch, StoredChunk, UniqueChunk } from '../lib/records.js'
 import { inlinePool, type WorkerPool } from '../lib/workers/pool.js'
+import { blake3 } from '../lib/format/digest.js'
+import { shareDictionary, type SharedDictionary } from '../lib/workers/prepared.js'
 import { createSlabPool, type SlabPool } from '../lib/workers/slabs.js'
 import { orderedStage } from './stage.js'
 
@@ -22,6 +24,10 @@ const frameOverhead = frameHeaderSize + blockPrefixSize
  * is not smaller; holes and repeats pass. Batches are compressed in parallel and leave in order. The plain
  * bytes are released here: nobody needs them further on.
  *
+ * A DictionaryRecord passes; Zstd then tries it on the first chunk of each batch, and uses it for the batch
+ * where that chunk becomes smaller. So it depends on the batch alone, and data that it does not suit does
+ * without.
+ *
  * Holds the batches in work (threads + 2), plain and compressed.
  */
 export function compressor({
@@ -30,6 +36,8 @@ export function compressor({
   pool = inlinePool,
   slabs = createSlabPool()
 }: CompressorOptions = {}): Duplex {
+  let dictionary: SharedDictionary | undefined
+
   const compress = async (batch: FilteredBatch): Promise<BlockBatch> => {
     const { stream, streamOffset } = batch
     const unique = batch.chunks.filter((chunk): chunk is UniqueChunk => chunk.kind === 'unique')
@@ -50,6 +58,7 @@ export function compressor({
       stream,
       codec,
       level,
+      dictionary,
       frames: slab.bytes
     })
     batch.release?.()
@@ -62,9 +71,15 @@ export function compressor({
       release: slab.release
     }
   }
+  /** Called in order, so a dictionary is there before the first batch behind it. */
+  const work = (record: FilteredBatch | DictionaryRecord): Promise<BlockBatch | DictionaryRecord> => {
+    if (record.kind === 'filtered') return compress(record)
+    if (codec === 'zstd') dictionary = shareDictionary(record.bytes, blake3(record.bytes).toString('hex'))
+    return Promise.resolve(record)
+  }
   return orderedStage({
-    work: compress,
-    give: (batch) => batch,
+    work,
+    give: (record) => record,
     window: memoryLimits.batchesInWork(pool.size)
   })
 }

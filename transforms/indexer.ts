@@ -1,10 +1,19 @@
 import type { Duplex } from 'node:stream'
 import { createHandleTable } from '../lib/dedup/handle-table.js'
+import { encodeDictionaryFrame } from '../lib/compression/dictionary-frame.js'
+import { blake3 } from '../lib/format/digest.js'
 import { encodeHoleFrame, encodeRepeatFrame } from '../lib/format/frame.js'
 import type { Header } from '../lib/format/header.js'
 import { createIndexWriter, type SnapshotTotals } from '../lib/format/index-writer.js'
 import { formatLimits } from '../lib/limits.js'
-import type { BlockBatch, FrameBatch, RepeatedChunk, SnapshotRecord, StoredBlock } from '../lib/records.js'
+import type {
+  BlockBatch,
+  DictionaryRecord,
+  FrameBatch,
+  RepeatedChunk,
+  SnapshotRecord,
+  StoredBlock
+} from '../lib/records.js'
 import { dedupCapacity } from './dedup-filter.js'
 import { stage } from './stage.js'
 
@@ -19,8 +28,8 @@ export interface IndexerOptions {
 }
 
 /**
- * BlockBatch → SnapshotRecord: the header, the frames with index pages among them as they fill, and at
- * the end the root and the footer. Merges adjacent holes and adjacent repeats. Emits `progress` with the
+ * BlockBatch → SnapshotRecord: the header, the frames with index pages among them as they fill, the
+ * dictionary's frame where its record comes, and at the end the root and the footer. Merges adjacent holes and adjacent repeats. Emits `progress` with the
  * totals so far after each batch, and `summary` with the final ones.
  *
  * Holds one index page, 57 bytes a finished page, and 10 bytes for each unique chunk a repeat can reach.
@@ -111,9 +120,21 @@ export function indexer({
     isHeaderOut = true
   }
 
-  async function* take(batch: BlockBatch): AsyncGenerator<SnapshotRecord> {
+  const addDictionary = ({ bytes, sampleCount, gain }: DictionaryRecord): void => {
+    const frame = encodeDictionaryFrame(bytes)
+    const handle = index.place(frame.length)
+    index.setDictionary({ handle, rawSize: bytes.length, digest: blake3(bytes), sampleCount, gain })
+    pieces.push(frame)
+  }
+
+  async function* take(batch: BlockBatch | DictionaryRecord): AsyncGenerator<SnapshotRecord> {
     yield* headerOnce()
     const offset = index.offset
+    if (batch.kind === 'dictionary') {
+      addDictionary(batch)
+      yield* gathered(offset)
+      return
+    }
     if (batch.stream !== stream) {
       endRuns()
       await endPage()

@@ -1,12 +1,24 @@
 import { buildStreams, type PipelineOptions, type StreamSource } from '../build.js'
+import type { DictionaryOutcome } from '../compression/dictionary.js'
 import { UsageError } from '../errors.js'
 import type { CodecName } from '../format/frame.js'
 import { memoryLimits } from '../limits.js'
-import { profileNames, profiles, resolveSettings, type Settings, type SettingsOptions } from '../profiles.js'
+import {
+  profileNames,
+  profiles,
+  resolveDictionary,
+  resolveSettings,
+  zstdLevelMax,
+  type Settings,
+  type SettingsOptions
+} from '../profiles.js'
 import type { Target } from '../target/target.js'
+import type { Timings } from '../timings.js'
 import { dedupCapacity } from '../../transforms/dedup-filter.js'
+import { wipe } from '../crypto/sealing.js'
 import { lockFlags, readLocks } from './passphrase.js'
 import { isSet, type Arguments, type Command, type CommandContext, type Flags } from './command.js'
+import { dictionaryPath, readDictionaryFlag } from './dictionary.js'
 import {
   concurrencyOption,
   openInput,
@@ -41,11 +53,17 @@ const commonFlags = {
     help: `${profileNames.join(', ')}; default generic`
   },
   cdc: { type: 'boolean', help: 'content-defined chunking: finds repeats that moved' },
+  dictionary: {
+    type: 'string',
+    value: 'WHEN',
+    help: 'auto: train one and use it where it pays; always; off; or a FILE. For Zstd'
+  },
   memory: { type: 'string', value: 'FILE', help: "also store this memory image, as stream 'memory'" },
   ...lockFlags,
   force: { type: 'boolean', shortFlag: 'f', help: 'replace an existing target' },
   expectSize: { type: 'string', value: 'SIZE', help: 'fail unless the source has this many bytes' },
   json: { type: 'boolean', help: 'the final summary as JSON' },
+  timings: { type: 'boolean', help: 'also say which stage the others waited for, and how long' },
   progress: progressFlag,
   concurrency: {
     type: 'string',
@@ -92,7 +110,7 @@ export const pack: Command = {
   flags: {
     ...commonFlags,
     compression: { type: 'string', value: 'CODEC', help: "lz4, zstd or none; default the profile's" },
-    level: { type: 'string', value: 'N', help: 'Zstd level, 1 to 22; default 3' },
+    level: { type: 'string', value: 'N', help: `Zstd level, 1 to ${zstdLevelMax}; default 3` },
     blockSize: { type: 'string', value: 'SIZE', help: 'size of a chunk, 512 to 4M; the average with --cdc' },
     minChunk: {
       type: 'string',
@@ -100,7 +118,12 @@ export const pack: Command = {
       help: 'with --cdc: smallest chunk; default a quarter of the average'
     },
     avgChunk: { type: 'string', value: 'SIZE', help: 'with --cdc: average chunk; the same as --block-size' },
-    maxChunk: { type: 'string', value: 'SIZE', help: 'with --cdc: largest chunk; default twice the average' }
+    maxChunk: { type: 'string', value: 'SIZE', help: 'with --cdc: largest chunk; default twice the average' },
+    dictionaryWindow: {
+      type: 'string',
+      value: 'SIZE',
+      help: 'of a pipe: bytes that are held to train a dictionary on, 1M to 1G; default 32M'
+    }
   },
   notes: profileNotes,
   run: (args, context) => run(args, context, packSettings(args))
@@ -115,7 +138,7 @@ function packSettings(args: Arguments): SettingsOptions {
     throw new UsageError('--avg-chunk and --block-size are the same setting; give one')
   return {
     ...(compression === undefined ? {} : { codec: parseCodec(compression) }),
-    ...(level === undefined ? {} : { level: parseCount(level, '--level', 1, 22) }),
+    ...(level === undefined ? {} : { level: parseCount(level, '--level', 1, zstdLevelMax) }),
     ...sizeOption(args, 'blockSize', 'chunkSize'),
     ...sizeOption(args, 'avgChunk', 'chunkSize'),
     ...sizeOption(args, 'minChunk', 'chunkSizeMin'),
@@ -141,18 +164,22 @@ async function run(args: Arguments, { signal }: CommandContext, knobs: SettingsO
   if (sourcePath === '-' && memoryPath === '-')
     throw new UsageError('standard input cannot be both the source and the memory image')
   const profile = textFlag(args, 'profile')
+  const window = textFlag(args, 'dictionaryWindow')
   const options: PipelineOptions = {
     ...(profile === undefined ? {} : { profile }),
     cdc: isSet(args, 'cdc'),
     ...knobs,
     ...concurrencyOption(args),
     dedupMemory: parseDedupMemory(textFlag(args, 'dedupMemory')),
+    ...(window === undefined ? {} : { dictionaryWindow: parseWindow(window) }),
+    ...(await readDictionaryFlag(args)),
     signal
   }
   const settings = resolveSettings(options)
+  resolveDictionary(options, settings)
   const mode = parseProgressMode(textFlag(args, 'progress'))
   const expectSize = sizeOption(args, 'expectSize', 'expectSize')
-  const output = { force: isSet(args, 'force'), sources: [sourcePath, memoryPath] }
+  const output = { force: isSet(args, 'force'), sources: [sourcePath, memoryPath, dictionaryPath(args)] }
   await checkOutput(targetPath, output)
 
   const locks = await readLocks(args)
@@ -166,6 +193,8 @@ async function run(args: Arguments, { signal }: CommandContext, knobs: SettingsO
     // The build has closed them, unless it was not come to.
     for (const { source } of streams) await source.close().catch(() => undefined)
     throw error
+  } finally {
+    wipe(locks?.passphrase)
   }
 }
 
@@ -184,8 +213,12 @@ async function report(
   )
   const progress = createProgress(mode, 'read', size)
   const start = performance.now()
+  let timings: Timings | undefined
+  let outcome: DictionaryOutcome | undefined
   const totals = await buildStreams(streams, target, {
     ...options,
+    onDictionary: (found) => (outcome = found),
+    onTimings: (taken) => (timings = isSet(args, 'timings') ? taken : undefined),
     onProgress: (sofar) => progress.update(sumStreams(sofar.streams).size, sofar.fileSize)
   }).finally(() => progress.end())
   const forgottenCount = Math.max(
@@ -196,9 +229,11 @@ async function report(
     target: target.name,
     profile: settings.profile,
     totals,
+    outcome,
     forgottenCount,
     elapsedMs: performance.now() - start,
-    peakMemory: peakMemory()
+    peakMemory: peakMemory(),
+    timings
   }
   if (!isSet(args, 'json')) process.stderr.write(`${describeBuild(summary)}\n`)
   else
@@ -209,6 +244,14 @@ async function report(
 
 function add(sum: number, size: number | undefined): number | undefined {
   return size === undefined ? undefined : sum + size
+}
+
+function parseWindow(text: string): number {
+  const size = parseSize(text, '--dictionary-window')
+  const { dictionaryWindowMin, dictionaryWindowMax } = memoryLimits
+  if (size < dictionaryWindowMin || size > dictionaryWindowMax)
+    throw new UsageError(`--dictionary-window ${text} is out of range: it is 1M to 1G`)
+  return size
 }
 
 function parseDedupMemory(text: string | undefined): number {

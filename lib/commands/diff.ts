@@ -1,13 +1,14 @@
 import { once } from 'node:events'
 import { UsageError } from '../errors.js'
 import { diffStreams } from '../reader/diff.js'
-import { openSnapshot, type OpenOptions, type Snapshot } from '../reader/open-snapshot.js'
+import { openSnapshot, type Snapshot } from '../reader/open-snapshot.js'
 import type { Range } from '../reader/ranges.js'
+import { readHeader } from '../reader/structure.js'
 import { defaultWorkerCount } from '../workers/pool.js'
-import { isSet, type Command } from './command.js'
+import { isSet, type Arguments, type Command } from './command.js'
 import { openSnapshotBytes } from './open-input.js'
 import { concurrencyOption, takePlaces, textFlag } from './options.js'
-import { credentialsFor, openFlags } from './passphrase.js'
+import { withCredentials, openFlags } from './passphrase.js'
 import { printable } from './printable.js'
 import { formatSize } from './progress.js'
 import { count } from './report.js'
@@ -39,16 +40,8 @@ export const diff: Command = {
     if (onePath === '-' && otherPath === '-')
       throw new UsageError('only one of the two can be standard input')
     const { concurrency = defaultWorkerCount() } = concurrencyOption(args)
-    const open: Snapshot[] = []
+    const [one, other] = await openBoth(args, [onePath, otherPath], concurrency)
     try {
-      let credentials: OpenOptions = {}
-      for (const path of [onePath, otherPath]) {
-        const source = await openSnapshotBytes(path)
-        // What opens the first is to open the second, too: a descriptor can be read once.
-        if (Object.keys(credentials).length === 0) credentials = await credentialsFor(args, source)
-        open.push(await openSnapshot(source, { concurrency, ...credentials }))
-      }
-      const [one, other] = open as [Snapshot, Snapshot]
       const options = { chunksOnly: isSet(args, 'chunks'), signal }
       const print = isSet(args, 'json') ? printJson : printText
       const isDifferent = await print(
@@ -59,8 +52,33 @@ export const diff: Command = {
       )
       if (isDifferent) process.exitCode = differentExit
     } finally {
-      for (const snapshot of open) await snapshot.close()
+      for (const snapshot of [one, other]) await snapshot.close()
     }
+  }
+}
+
+/** What opens the first is to open the second, too: a descriptor can be read once. */
+async function openBoth(
+  args: Arguments,
+  paths: readonly [string, string],
+  concurrency: number
+): Promise<[Snapshot, Snapshot]> {
+  const one = await openSnapshotBytes(paths[0])
+  const sources = [one]
+  try {
+    const other = await openSnapshotBytes(paths[1])
+    sources.push(other)
+    const isLocked = await readHeader(one).then(
+      ({ header }) => header.encrypted,
+      () => false // told by openSnapshot()
+    )
+    return await withCredentials(args, isLocked ? one : other, async (credentials) => [
+      await openSnapshot(one, { concurrency, ...credentials }),
+      await openSnapshot(other, { concurrency, ...credentials })
+    ])
+  } catch (error) {
+    for (const source of sources) await source.close()
+    throw error
   }
 }
 
@@ -137,6 +155,6 @@ const printJson: Printer = async (one, other, streams, options) => {
     await print(`],"differentSize":${sum}}`)
     if (sum > 0 || sizes[0] !== sizes[1]) isDifferent = true
   }
-  await print(`],"isDifferent":${isDifferent},"exact":${!options.chunksOnly}}\n`)
+  await print(`],"isDifferent":${isDifferent},"isExact":${!options.chunksOnly}}\n`)
   return isDifferent
 }

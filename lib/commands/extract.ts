@@ -1,5 +1,5 @@
 import { UsageError } from '../errors.js'
-import { openSnapshot, type RangeOptions, type Snapshot } from '../reader/open-snapshot.js'
+import type { RangeOptions, Snapshot } from '../reader/open-snapshot.js'
 import { mixedTarget, restoreInPlace } from '../reader/restore-in-place.js'
 import type { FileTarget, Target } from '../target/target.js'
 import { defaultWorkerCount } from '../workers/pool.js'
@@ -7,7 +7,7 @@ import { isSet, type Arguments, type Command } from './command.js'
 import { openSnapshotBytes } from './open-input.js'
 import { checkOutput, openInPlace, openOutput, type OutputOptions } from './open-output.js'
 import { concurrencyOption, sizeNote, sizeOption, takePlaces, textFlag } from './options.js'
-import { credentialsFor, openFlags } from './passphrase.js'
+import { openFlags, openWithCredentials } from './passphrase.js'
 import { createProgress, formatSize, parseProgressMode, progressFlag, type Progress } from './progress.js'
 import { printable } from './printable.js'
 import { count, peakMemory } from './report.js'
@@ -57,7 +57,7 @@ export const extract: Command = {
     await checkOutput(targetPath, output)
 
     const source = await openSnapshotBytes(sourcePath, targetPath)
-    const snapshot = await openSnapshot(source, { concurrency, ...(await credentialsFor(args, source)) })
+    const snapshot = await openWithCredentials(args, source, { concurrency })
     try {
       const { name, size } = chooseStream(snapshot, textFlag(args, 'stream'))
       if (offset > size)

@@ -1,9 +1,12 @@
 import { UsageError } from '../errors.js'
-import { openSnapshot, type Snapshot } from '../reader/open-snapshot.js'
+import type { Header } from '../format/header.js'
+import type { IndexRoot } from '../format/index-root.js'
+import type { Snapshot } from '../reader/open-snapshot.js'
 import { isSet, type Command } from './command.js'
+import { describeDictionary, dictionaryJson } from './dictionary.js'
 import { openSnapshotBytes } from './open-input.js'
 import { takePlaces } from './options.js'
-import { credentialsFor, openFlags } from './passphrase.js'
+import { openFlags, openWithCredentials } from './passphrase.js'
 import { formatSize } from './progress.js'
 import { count, formatRatio, hex, savingLines, sumStreams } from './report.js'
 
@@ -17,7 +20,7 @@ export const inspect: Command = {
     const [path] = takePlaces(args, [undefined])
     if (path === undefined) throw new UsageError('no snapshot is named; give a file, or - for standard input')
     const source = await openSnapshotBytes(path)
-    const snapshot = await openSnapshot(source, await credentialsFor(args, source))
+    const snapshot = await openWithCredentials(args, source)
     try {
       process.stdout.write(
         isSet(args, 'json')
@@ -44,14 +47,6 @@ function asJson({ header, streams, fileSize, digest, root, name }: Snapshot): ob
     chunkSizeMax,
     encrypted
   } = header
-  const dictionary =
-    root.dictionary === undefined
-      ? null
-      : {
-          rawSize: root.dictionary.rawSize,
-          sampleCount: root.dictionary.sampleCount,
-          gain: root.dictionary.gain / 10000
-        }
   return {
     file: name,
     format: `${major}.${minor}`,
@@ -59,10 +54,24 @@ function asJson({ header, streams, fileSize, digest, root, name }: Snapshot): ob
     rawSize: sumStreams(streams).size,
     storedSize: fileSize,
     streams,
-    dictionary,
+    dictionary: dictionaryJson(root.dictionary),
+    dictionaryReason: whyNone(header, root) ?? null,
     indexPageCount: root.pages.length,
     digest: hex(digest)
   }
+}
+
+/** Why a snapshot that could have a dictionary has none; which of the two, only the build's summary says. */
+function whyNone({ codec }: Header, { dictionary }: IndexRoot): string | undefined {
+  return codec !== 'zstd' || dictionary !== undefined
+    ? undefined
+    : 'it was not asked for, or would not have paid'
+}
+
+function dictionaryLine(header: Header, root: IndexRoot): string {
+  if (root.dictionary !== undefined) return describeDictionary(root.dictionary)
+  const reason = whyNone(header, root)
+  return reason === undefined ? 'none' : `none: ${reason}`
 }
 
 function describe({ header, streams, fileSize, digest, root, name }: Snapshot): string {
@@ -77,7 +86,7 @@ function describe({ header, streams, fileSize, digest, root, name }: Snapshot): 
     `  profile      ${header.profile}`,
     `  chunks       ${chunks}`,
     `  codec        ${codec}`,
-    `  dictionary   ${root.dictionary === undefined ? 'none' : `${formatSize(root.dictionary.rawSize)}, gain ${root.dictionary.gain / 100} %`}`,
+    `  dictionary   ${dictionaryLine(header, root)}`,
     `  encryption   ${header.encrypted ? 'AES-256-GCM' : 'none'}`,
     `  index        ${count(root.pages.length, 'page')}`,
     `  digest       ${hex(digest)}`

@@ -1,6 +1,8 @@
-import { open } from 'node:fs/promises'
-import { readSlots, unlock, wrapForRecipient, wrapWithPassphrase } from '../crypto/slots.js'
+import { open, stat } from 'node:fs/promises'
+import { describeCost, isInBounds } from '../crypto/scrypt.js'
 import { wipe } from '../crypto/sealing.js'
+import { readSlots, wrapForRecipient, wrapWithPassphrase, type UnreadableSlot } from '../crypto/slots.js'
+import { unlock } from '../crypto/unlock.js'
 import { KeyError, LimitError, UsageError } from '../errors.js'
 import { encodeKeySlot, type KeySlot } from '../format/key-slots.js'
 import { formatLimits } from '../limits.js'
@@ -9,8 +11,15 @@ import { readHeader, type ReadHeader } from '../reader/structure.js'
 import { targetError } from '../target/write-all.js'
 import { isSet, type Arguments, type Command } from './command.js'
 import { parseCount, takePlaces, textFlag } from './options.js'
-import { askTwice, givenPassphrase, openFlags, readCredentials, readRecipients } from './passphrase.js'
+import {
+  givenPassphrase,
+  openFlags,
+  passphraseSources,
+  readCredentials,
+  readRecipients
+} from './passphrase.js'
 import { hex } from './report.js'
+import { askTwice } from './terminal.js'
 import { blake3 } from '../format/digest.js'
 
 /** Who can open an encrypted snapshot. */
@@ -45,6 +54,7 @@ export const key: Command = {
         'say what to do and with which file: hexz key list|add|remove SNAPSHOT; see hexz key --help'
       )
     }
+    await refuseStream(path)
     const source = await openFileBytes(path)
     try {
       const slots = await openSlots(source)
@@ -57,9 +67,18 @@ export const key: Command = {
   }
 }
 
+/** Slots are changed in place, which takes a file; a pipe has none. */
+async function refuseStream(path: string): Promise<void> {
+  const stats = await stat(path).catch(() => undefined)
+  if (path !== '-' && (stats === undefined || stats.isFile() || stats.isDirectory())) return
+  throw new UsageError(
+    `hexz key works on a snapshot in a regular file, which ${path === '-' ? 'standard input' : path} is not; name such a file`
+  )
+}
+
 interface Slots extends ReadHeader {
   readonly area: Uint8Array
-  readonly slots: (KeySlot | 'damaged' | undefined)[]
+  readonly slots: (KeySlot | UnreadableSlot | undefined)[]
 }
 
 async function openSlots(source: ByteSource): Promise<Slots> {
@@ -81,10 +100,18 @@ function list(args: Arguments, { slots }: Slots): void {
     process.stdout.write(`${String(slot).padStart(2)}  ${type.padEnd(10)}  ${detail}\n`)
 }
 
-function describe(slot: KeySlot | 'damaged'): { type: string; detail: string } {
-  if (slot === 'damaged') return { type: 'damaged', detail: 'its checksum is wrong' }
-  if (slot.type === 'recipient') return { type: 'recipient', detail: `key id ${hex(slot.keyId)}` }
-  return { type: 'passphrase', detail: `scrypt N = 2^${slot.logN}, r = ${slot.r}, p = ${slot.p}` }
+function describe(slot: KeySlot | UnreadableSlot): { type: string; detail: string } {
+  const { type } = slot
+  if (type === 'damaged') return { type, detail: slot.problem }
+  if (type === 'unknown')
+    return { type, detail: `kind ${slot.kind}.${slot.scheme}, which this hexz does not know` }
+  if (type === 'recipient') return { type, detail: `key id ${hex(slot.keyId)}` }
+  return { type, detail: `${describeCost(slot)}${isInBounds(slot) ? '' : ', which is out of bounds'}` }
+}
+
+/** Whether this hexz can open a snapshot by it. */
+function isUsable(slot: KeySlot | UnreadableSlot | undefined): boolean {
+  return slot?.type === 'recipient' || (slot?.type === 'passphrase' && isInBounds(slot))
 }
 
 async function add(
@@ -100,28 +127,26 @@ async function add(
       { where: path }
     )
   const recipientPath = textFlag(args, 'recipient')
+  const sources = passphraseSources(args, 'new')
+  if (recipientPath !== undefined && (sources.file !== undefined || sources.fd !== undefined))
+    throw new UsageError('--recipient and --new-passphrase both name the new key; add one key at a time')
   const [recipient] = await readRecipients(recipientPath === undefined ? [] : [recipientPath])
-  const headerDigest = blake3(bytes)
-  const dataKey = await unlock(area, headerDigest, await readCredentials(args, true), source.name)
+  let passphrase = recipient === undefined ? await givenPassphrase(sources) : undefined
+  let dataKey: Buffer | undefined
   try {
+    const headerDigest = blake3(bytes)
+    const credentials = await readCredentials(args)
+    const unlocking = unlock(area, headerDigest, credentials, source.name)
+    dataKey = await unlocking.finally(() => wipe(credentials.passphrase))
     const slot =
       recipient === undefined
-        ? await wrapWithPassphrase(dataKey, headerDigest, await newPassphrase(args))
+        ? await wrapWithPassphrase(dataKey, headerDigest, (passphrase ??= await askTwice()))
         : wrapForRecipient(dataKey, recipient)
     await writeSlot(path, bytes.length, number, slot)
   } finally {
-    wipe(dataKey)
+    wipe(dataKey, passphrase)
   }
   process.stderr.write(`hexz: ${path}: key added in slot ${number}\n`)
-}
-
-async function newPassphrase(args: Arguments): Promise<Buffer> {
-  const sources = {
-    file: textFlag(args, 'newPassphraseFile'),
-    fd: textFlag(args, 'newPassphraseFd'),
-    variable: 'HEXZ_NEW_PASSPHRASE'
-  }
-  return (await givenPassphrase(sources)) ?? (await askTwice())
 }
 
 async function remove(path: string, { bytes, slots }: Slots, slot: string | undefined): Promise<void> {
@@ -129,13 +154,13 @@ async function remove(path: string, { bytes, slots }: Slots, slot: string | unde
   const number = parseCount(slot, 'slot', 0, formatLimits.keySlotCount - 1)
   if (slots[number] === undefined)
     throw new UsageError(`slot ${number} of ${path} is empty; hexz key list shows the others`)
-  const others = slots.filter((other, i) => i !== number && other !== undefined && other !== 'damaged')
-  if (others.length === 0) {
-    throw new KeyError(
-      'KEY_MISSING',
-      `slot ${number} holds the last key of ${path}; without it nobody could open the snapshot, so it stays`,
-      { where: path }
-    )
+  if (!slots.some((other, i) => i !== number && isUsable(other))) {
+    const what = isUsable(slots[number])
+      ? `slot ${number} holds the last key of ${path}`
+      : `${path} has no other key that this hexz can use`
+    throw new KeyError('KEY_MISSING', `${what}; without it nobody could open the snapshot, so it stays`, {
+      where: path
+    })
   }
   await writeSlot(path, bytes.length, number, undefined)
   process.stderr.write(`hexz: ${path}: key removed from slot ${number}\n`)

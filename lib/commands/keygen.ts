@@ -1,12 +1,14 @@
-import { open, rm } from 'node:fs/promises'
+import { lstat, open, rm } from 'node:fs/promises'
 import { keyIdOf } from '../crypto/slots.js'
 import { makeKeyPair, rsaBits } from '../crypto/keys.js'
+import { wipe } from '../crypto/sealing.js'
 import { errnoOf, TargetError, UsageError } from '../errors.js'
 import { targetError } from '../target/write-all.js'
 import { isSet, type Command } from './command.js'
 import { parseCount, takePlaces, textFlag } from './options.js'
-import { askTwice, givenPassphrase, passphraseSources } from './passphrase.js'
+import { givenPassphrase, passphraseSources } from './passphrase.js'
 import { hex } from './report.js'
+import { askTwice } from './terminal.js'
 
 const validDays = 3650
 
@@ -45,36 +47,53 @@ export const keygen: Command = {
       rsaBits.min,
       rsaBits.max
     )
+    const sources = passphraseSources(args)
+    const isPlain = isSet(args, 'plain')
+    if (isPlain && (sources.file !== undefined || sources.fd !== undefined))
+      throw new UsageError('--plain leaves the private key unencrypted, but a passphrase is named; give one')
+    const [keyPath, certificatePath] = [`${name}.key`, `${name}.crt`]
+    for (const path of [keyPath, certificatePath]) if (await isThere(path)) throw isTaken(path)
     const subject = textFlag(args, 'subject') ?? name.replace(/^.*\//, '')
-    const passphrase = isSet(args, 'plain')
-      ? undefined
-      : ((await givenPassphrase(passphraseSources(args))) ?? (await askTwice()))
-    const { privateKey, certificate, publicKey } = await makeKeyPair(bits, subject, validDays, passphrase)
-    const keyPath = `${name}.key`
+    const passphrase = isPlain ? undefined : ((await givenPassphrase(sources)) ?? (await askTwice()))
+    const pair = makeKeyPair(bits, subject, validDays, passphrase).finally(() => wipe(passphrase))
+    const { privateKey, certificate, publicKey } = await pair
     await writeNew(keyPath, privateKey, 0o600)
-    await writeNew(`${name}.crt`, certificate, 0o644).catch(async (error: unknown) => {
+    await writeNew(certificatePath, certificate, 0o644).catch(async (error: unknown) => {
       await rm(keyPath)
       throw error
     })
     process.stdout.write(
-      `${keyPath} (keep it secret), ${name}.crt (give it away), key id ${hex(keyIdOf(publicKey))}\n`
+      `${keyPath} (keep it secret), ${certificatePath} (give it away), key id ${hex(keyIdOf(publicKey))}\n`
     )
   }
+}
+
+function isThere(path: string): Promise<boolean> {
+  return lstat(path).then(
+    () => true,
+    () => false // whatever it is, writing will tell
+  )
+}
+
+function isTaken(path: string): TargetError {
+  return new TargetError(
+    'TARGET_EXISTS',
+    `${path} exists already, and a key is never replaced; choose another name`,
+    { where: path }
+  )
 }
 
 /** Never overwrites: a lost private key is lost data. */
 async function writeNew(path: string, text: string, mode: number): Promise<void> {
   const handle = await open(path, 'wx', mode).catch((error: unknown) => {
-    if (errnoOf(error) !== 'EEXIST') throw targetError(error, path)
-    throw new TargetError(
-      'TARGET_EXISTS',
-      `${path} exists already, and a key is never replaced; choose another name`,
-      { where: path }
-    )
+    throw errnoOf(error) === 'EEXIST' ? isTaken(path) : targetError(error, path)
   })
   try {
     await handle.writeFile(text)
     await handle.sync()
+  } catch (error) {
+    await rm(path)
+    throw targetError(error, path)
   } finally {
     await handle.close()
   }

@@ -5,13 +5,12 @@ import { constants } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
 import { TargetError, UnsupportedError, UsageError } from '../errors.js'
-import { openSnapshot } from '../reader/open-snapshot.js'
 import { uriPath } from '../serve/address.js'
 import { serve } from '../serve/serve.js'
 import type { Command } from './command.js'
 import { openSnapshotBytes } from './open-input.js'
 import { sizeNote, sizeOption, takePlaces, textFlag } from './options.js'
-import { credentialsFor, openFlags } from './passphrase.js'
+import { openFlags, openWithCredentials } from './passphrase.js'
 import { printable } from './printable.js'
 import { createTeller } from './report.js'
 
@@ -48,7 +47,7 @@ export const mount: Command = {
       throw new TargetError('TARGET_UNWRITABLE', `${folder} is no folder to mount in`, { where: folder })
 
     const source = await openSnapshotBytes(path)
-    const snapshot = await openSnapshot(source, { ...cache, ...(await credentialsFor(args, source)) })
+    const snapshot = await openWithCredentials(args, source, cache)
     const own = await mkdtemp(join(tmpdir(), 'hexz-'))
     try {
       const wanted = textFlag(args, 'stream') ?? snapshot.streams[0]?.name ?? ''

@@ -1,15 +1,18 @@
-import { openSync, readFileSync, writeSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import type { KeyObject } from 'node:crypto'
-import { ReadStream } from 'node:tty'
-import { normalizePassphrase, type Credentials, type Locks } from '../crypto/slots.js'
-import { readIdentity, readRecipient } from '../crypto/keys.js'
+import { normalizePassphrase } from '../crypto/passphrase.js'
+import { wipe } from '../crypto/sealing.js'
+import type { Locks } from '../crypto/slots.js'
+import type { Credentials } from '../crypto/unlock.js'
 import { KeyError, UsageError } from '../errors.js'
 import type { ByteSource } from '../reader/byte-source.js'
+import { openSnapshot, type OpenOptions, type Snapshot } from '../reader/open-snapshot.js'
 import { readHeader } from '../reader/structure.js'
 import { sourceError } from '../source/source-error.js'
 import { isSet, type Arguments, type Flags } from './command.js'
 import { parseCount, textFlag, textFlags } from './options.js'
+import { ask, askTwice } from './terminal.js'
 
 /** Flags of every command that opens a snapshot. */
 export const openFlags = {
@@ -39,94 +42,143 @@ export const lockFlags = {
   passphraseFd: openFlags.passphraseFd
 } as const satisfies Flags
 
-/** The longest passphrase that is read, in bytes. */
-const passphraseSizeMax = 4096
-
 /** Where a passphrase may come from, in this order: file, descriptor, environment. */
 export interface PassphraseSources {
   readonly file: string | undefined
   readonly fd: string | undefined
   readonly variable: string
+  /** What the two flags begin with. */
+  readonly flag: string
 }
 
-/** @throws KeyError for an empty passphrase; SourceError; UsageError */
+/** The sources that the common flags name, or those of a new passphrase beside them. */
+export function passphraseSources(args: Arguments, which: 'given' | 'new' = 'given'): PassphraseSources {
+  return which === 'given'
+    ? {
+        file: textFlag(args, 'passphraseFile'),
+        fd: textFlag(args, 'passphraseFd'),
+        variable: 'HEXZ_PASSPHRASE',
+        flag: '--passphrase'
+      }
+    : {
+        file: textFlag(args, 'newPassphraseFile'),
+        fd: textFlag(args, 'newPassphraseFd'),
+        variable: 'HEXZ_NEW_PASSPHRASE',
+        flag: '--new-passphrase'
+      }
+}
+
+/** @throws KeyError for an empty passphrase, or one that is no text; SourceError; UsageError */
 export async function givenPassphrase({
   file,
   fd,
-  variable
+  variable,
+  flag
 }: PassphraseSources): Promise<Buffer | undefined> {
   if (file !== undefined && fd !== undefined)
-    throw new UsageError('--passphrase-file and --passphrase-fd both name a passphrase; give one')
-  if (file !== undefined) {
-    const text = await readFile(file, 'utf8').catch((error: unknown) => {
-      throw sourceError(error, file)
-    })
-    return normalizePassphrase(firstLine(text))
+    throw new UsageError(`${flag}-file and ${flag}-fd both name a passphrase; give one`)
+  if (file !== undefined) return firstLine(await readWhole(file), file)
+  if (fd !== undefined) {
+    const number = parseCount(fd, `${flag}-fd`, 0, 1023)
+    return firstLine(readDescriptor(number), `file descriptor ${number}`)
   }
-  if (fd !== undefined)
-    return normalizePassphrase(firstLine(readDescriptor(parseCount(fd, '--passphrase-fd', 0, 1023))))
   const text = process.env[variable]
   return text === undefined ? undefined : normalizePassphrase(text)
 }
 
-/** The sources that the common flags name. */
-export function passphraseSources(args: Arguments): PassphraseSources {
-  return {
-    file: textFlag(args, 'passphraseFile'),
-    fd: textFlag(args, 'passphraseFd'),
-    variable: 'HEXZ_PASSPHRASE'
-  }
+async function readWhole(path: string): Promise<Buffer> {
+  return readFile(path).catch((error: unknown) => {
+    throw sourceError(error, path)
+  })
 }
 
-function firstLine(text: string): string {
-  return text.split(/\r?\n/, 1)[0] ?? ''
-}
-
-function readDescriptor(fd: number): string {
+function readDescriptor(fd: number): Buffer {
   try {
-    return readFileSync(fd, 'utf8')
+    return readFileSync(fd)
   } catch (error) {
     throw sourceError(error, `file descriptor ${fd}`)
   }
 }
 
-/**
- * What opens a snapshot, as far as it was given; the passphrase is asked for when the snapshot is met.
- *
- * @param isEncrypted whether a snapshot that needs credentials is there
- */
-export async function readCredentials(args: Arguments, isEncrypted: boolean): Promise<Credentials> {
-  if (!isEncrypted) return {}
-  const identityPath = textFlag(args, 'identity')
-  const given = await givenPassphrase(passphraseSources(args))
-  if (identityPath === undefined) return { passphrase: given ?? (await ask('Passphrase: ')) }
-  const bytes = await readFile(identityPath).catch((error: unknown) => {
-    throw sourceError(error, identityPath)
-  })
-  const identity = await readIdentity(
-    bytes,
-    identityPath,
-    async () => given ?? (await ask(`Passphrase of ${identityPath}: `))
-  )
-  return { identity }
+/** Bytes that are no text must not become other ones, which would be far fewer. */
+function firstLine(bytes: Buffer, name: string): Buffer {
+  try {
+    const end = bytes.indexOf('\n')
+    const line = bytes.subarray(0, end === -1 ? bytes.length : end + 1)
+    return normalizePassphrase(new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(line))
+  } catch (error) {
+    if (!(error instanceof TypeError)) throw error
+    throw new KeyError('KEY_UNUSABLE', `the passphrase in ${name} is not text in UTF-8`, { where: name })
+  } finally {
+    wipe(bytes)
+  }
 }
 
-/** The credentials for a snapshot, asked for only when its header says that it needs some. Closes it on failure. */
-export async function credentialsFor(args: Arguments, source: ByteSource): Promise<Credentials> {
+/** Credentials whose bytes are the command's own to wipe. */
+interface OwnCredentials extends Credentials {
+  readonly passphrase?: Buffer
+}
+
+/** What opens a snapshot: what was given, else a passphrase that is asked for. */
+export async function readCredentials(args: Arguments): Promise<OwnCredentials> {
+  const path = textFlag(args, 'identity')
+  const given = await givenPassphrase(passphraseSources(args))
+  if (path === undefined) return { passphrase: given ?? (await ask('Passphrase: ')) }
+  const bytes = await readWhole(path)
+  let passphrase = given
+  try {
+    const askPassphrase = async (): Promise<Buffer> => (passphrase ??= await ask(`Passphrase of ${path}: `))
+    const { readIdentity } = await import('../crypto/keys.js') // only who has keys waits for their library
+    return { identity: await readIdentity(bytes, path, askPassphrase) }
+  } finally {
+    wipe(bytes, passphrase)
+  }
+}
+
+/**
+ * Lends the credentials for a snapshot, and wipes the passphrase afterwards. They are asked for only when its
+ * header says that it needs some.
+ */
+export async function withCredentials<T>(
+  args: Arguments,
+  source: ByteSource,
+  use: (credentials: Credentials) => Promise<T>
+): Promise<T> {
   const isEncrypted = await readHeader(source).then(
     ({ header }) => header.encrypted,
     () => false // whoever opens it next says what is wrong
   )
+  const credentials = isEncrypted ? await readCredentials(args) : {}
   try {
-    return await readCredentials(args, isEncrypted)
+    return await use(credentials)
+  } finally {
+    wipe(credentials.passphrase)
+  }
+}
+
+/** The same for a snapshot that `use` opens, and then closes; here it is closed when it does not come to that. */
+export async function openWithCredentials(
+  args: Arguments,
+  source: ByteSource,
+  options: OpenOptions = {}
+): Promise<Snapshot> {
+  try {
+    return await withCredentials(args, source, (credentials) =>
+      openSnapshot(source, { ...options, ...credentials })
+    )
   } catch (error) {
     await source.close()
     throw error
   }
 }
 
+/** Locks whose bytes are the command's own to wipe. */
+interface OwnLocks extends Locks {
+  readonly passphrase?: Buffer
+}
+
 /** What a new snapshot is locked with; `undefined` when it is not to be encrypted. */
-export async function readLocks(args: Arguments): Promise<Locks | undefined> {
+export async function readLocks(args: Arguments): Promise<OwnLocks | undefined> {
   const recipients = await readRecipients(textFlags(args, 'recipient'))
   const sources = passphraseSources(args)
   const isEncrypted = isSet(args, 'encrypt')
@@ -142,70 +194,9 @@ export async function readLocks(args: Arguments): Promise<Locks | undefined> {
 
 /** @throws KeyError, SourceError */
 export async function readRecipients(paths: readonly string[]): Promise<KeyObject[]> {
+  if (paths.length === 0) return []
+  const { readRecipient } = await import('../crypto/keys.js')
   return Promise.all(
-    paths.map(async (path) => {
-      const pem = await readFile(path, 'latin1').catch((error: unknown) => {
-        throw sourceError(error, path)
-      })
-      return readRecipient(pem, path)
-    })
+    paths.map(async (path) => readRecipient((await readWhole(path)).toString('latin1'), path))
   )
-}
-
-/** A new passphrase, typed twice. */
-export async function askTwice(question = 'New passphrase: '): Promise<Buffer> {
-  const first = await ask(question)
-  const second = await ask('Again: ')
-  if (!first.equals(second)) throw new KeyError('KEY_WRONG', 'the two passphrases differ; nothing was done')
-  return first
-}
-
-/**
- * Asks on the terminal itself, without echo: standard input may carry the image.
- *
- * @throws KeyError KEY_MISSING without a terminal
- */
-export async function ask(question: string): Promise<Buffer> {
-  const terminal = openTerminal()
-  const input = new ReadStream(terminal)
-  try {
-    input.setRawMode(true)
-    writeSync(terminal, question)
-    return normalizePassphrase(await readLine(input))
-  } finally {
-    writeSync(terminal, '\n') // raw mode still makes it CR LF
-    input.setRawMode(false)
-    input.destroy()
-  }
-}
-
-function openTerminal(): number {
-  try {
-    return openSync('/dev/tty', 'r+')
-  } catch {
-    throw new KeyError(
-      'KEY_MISSING',
-      'a passphrase is needed and there is no terminal to ask on; give --passphrase-file, --passphrase-fd or HEXZ_PASSPHRASE'
-    )
-  }
-}
-
-const keys = { interrupt: '\u0003', end: '\u0004', backspace: '\b', delete: '\u007f' } as const
-
-/** A line in raw mode, where the terminal does nothing by itself. */
-function readLine(input: ReadStream): Promise<string> {
-  return new Promise((resolve, reject) => {
-    let text = ''
-    input.setEncoding('utf8')
-    input.on('error', reject)
-    input.on('data', (piece: string) => {
-      for (const key of piece) {
-        if (key === '\r' || key === '\n' || key === keys.end) resolve(text)
-        else if (key === keys.interrupt) process.kill(process.pid, 'SIGINT')
-        else if (key === keys.backspace || key === keys.delete) text = text.slice(0, -1)
-        else if (text.length < passphraseSizeMax) text += key
-      }
-    })
-    process.once('SIGINT', () => reject(new KeyError('KEY_MISSING', 'no passphrase was given')))
-  })
 }

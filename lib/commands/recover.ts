@@ -7,7 +7,7 @@ import { isSet, type Arguments, type Command } from './command.js'
 import { openSnapshotBytes } from './open-input.js'
 import { checkOutput, openOutput } from './open-output.js'
 import { takePlaces, textFlag } from './options.js'
-import { credentialsFor, openFlags } from './passphrase.js'
+import { openFlags, withCredentials } from './passphrase.js'
 import { createProgress, formatSize, parseProgressMode, progressFlag } from './progress.js'
 
 /** What can be trusted of a snapshot that was cut off or damaged. */
@@ -46,12 +46,14 @@ export const recover: Command = {
       try {
         if (!('isBlank' in target && target.isBlank))
           throw new UsageError(`recover writes to a regular file, which ${targetPath} is not`)
-        const result = await recoverStream(source, target, {
-          ...(await credentialsFor(args, source)),
-          stream,
-          signal,
-          onProgress: (size) => progress.update(size)
-        })
+        const result = await withCredentials(args, source, (credentials) =>
+          recoverStream(source, target, {
+            ...credentials,
+            stream,
+            signal,
+            onProgress: (size) => progress.update(size)
+          })
+        )
         const end = result.recovered.at(-1)?.end ?? 0
         if (end === 0 && !result.isComplete)
           throw new CorruptError('INCOMPLETE', `nothing could be recovered from ${source.name}`, {

@@ -1,7 +1,10 @@
 import { isHexzError } from '../errors.js'
+import type { DictionaryOutcome } from '../compression/dictionary.js'
 import type { SnapshotTotals } from '../format/index-writer.js'
 import type { StreamSummary } from '../format/index-root.js'
+import type { Timings } from '../timings.js'
 import { printable } from './printable.js'
+import { describeOutcome, dictionaryJson } from './dictionary.js'
 import { formatSize } from './progress.js'
 
 export const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex')
@@ -41,30 +44,51 @@ export interface BuildReport {
   readonly target: string
   readonly profile: string
   readonly totals: SnapshotTotals
+  /** What became of the dictionary; absent when none was asked for. */
+  readonly outcome: DictionaryOutcome | undefined
   readonly forgottenCount: number
   readonly elapsedMs: number
   /** Of this process, bytes. */
   readonly peakMemory: number
+  /** When they were asked for. */
+  readonly timings: Timings | undefined
 }
 
 /** The final summary of a build, for people. */
 export function describeBuild({
   target,
   totals,
+  outcome,
   forgottenCount,
   elapsedMs,
-  peakMemory
+  peakMemory,
+  timings
 }: BuildReport): string {
   const sums = sumStreams(totals.streams)
   const rate = elapsedMs > 0 ? (sums.size / elapsedMs) * 1000 : 0
   const forgotten = `  the dedup table was full: ${count(forgottenCount, 'chunk')} could not be remembered; --dedup-memory gives it more`
+  const dictionary = describeOutcome(totals.dictionary, outcome)
   return [
     `hexz: ${target}: ${formatSize(sums.size)} in, ${formatSize(totals.fileSize)} out, ratio ${formatRatio(sums.size, totals.fileSize)}`,
     ...savingLines(sums),
+    ...(dictionary === undefined ? [] : [`  dictionary   ${dictionary}`]),
     ...(forgottenCount > 0 ? [forgotten] : []),
     `  ${(elapsedMs / 1000).toFixed(1)} s, ${formatSize(Math.round(rate))}/s, peak memory ${formatSize(peakMemory)}`,
-    `  digest       ${hex(totals.snapshotDigest ?? new Uint8Array(0))}`
+    `  digest       ${hex(totals.snapshotDigest ?? new Uint8Array(0))}`,
+    ...(timings === undefined ? [] : timingLines(timings))
   ].join('\n')
+}
+
+/** How long the others waited for each stage; together that is all the time there was. */
+function timingLines({ wall, stages }: Timings): string[] {
+  const seconds = (value: number): string => `${value.toFixed(2)} s`.padStart(9)
+  return [
+    `  ${'waited for'.padEnd(19)}${seconds(wall)}         threads worked`,
+    ...stages.map(({ name, limited, worked }) => {
+      const share = `${Math.round((100 * limited) / wall)} %`.padStart(6)
+      return `    ${name.padEnd(19)}${seconds(limited).slice(2)}${share}${worked === 0 ? '' : seconds(worked)}`
+    })
+  ]
 }
 
 /** The same for programs; the keys are a contract (docs/cli.md). */
@@ -72,9 +96,11 @@ export function buildJson({
   target,
   profile,
   totals,
+  outcome,
   forgottenCount,
   elapsedMs,
-  peakMemory
+  peakMemory,
+  timings
 }: BuildReport): object {
   return {
     target,
@@ -82,9 +108,12 @@ export function buildJson({
     rawSize: sumStreams(totals.streams).size,
     storedSize: totals.fileSize,
     streams: totals.streams,
+    dictionary: dictionaryJson(totals.dictionary),
+    dictionaryReason: outcome?.kind === 'none' ? outcome.reason : null,
     forgottenCount,
     elapsedMs: Math.round(elapsedMs),
     peakMemory,
+    ...(timings === undefined ? {} : { timings }),
     digest: hex(totals.snapshotDigest ?? new Uint8Array(0))
   }
 }

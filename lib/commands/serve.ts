@@ -1,12 +1,11 @@
 import { once } from 'node:events'
 import { UsageError } from '../errors.js'
-import { openSnapshot } from '../reader/open-snapshot.js'
 import { isLocal, parseAddress, type Address } from '../serve/address.js'
 import { serve as startServing } from '../serve/serve.js'
 import type { Command } from './command.js'
 import { openSnapshotBytes } from './open-input.js'
 import { concurrencyOption, sizeNote, sizeOption, takePlaces, textFlag } from './options.js'
-import { credentialsFor, openFlags } from './passphrase.js'
+import { openFlags, openWithCredentials } from './passphrase.js'
 import { printable } from './printable.js'
 import { formatSize } from './progress.js'
 import { createTeller } from './report.js'
@@ -51,7 +50,7 @@ export const serve: Command = {
     const nbd = addressOption('nbd', textFlag(args, 'nbd') ?? (http === undefined ? defaultNbd : undefined))
     const options = { ...concurrencyOption(args), ...sizeOption(args, 'cacheSize', 'cacheSize') }
     const source = await openSnapshotBytes(path)
-    const snapshot = await openSnapshot(source, { ...options, ...(await credentialsFor(args, source)) })
+    const snapshot = await openWithCredentials(args, source, options)
     try {
       const serving = await startServing(snapshot, {
         ...(nbd === undefined ? {} : { nbd }),

@@ -3,7 +3,7 @@ import { verifySnapshot } from '../reader/verify.js'
 import { isSet, type Command } from './command.js'
 import { openSnapshotBytes } from './open-input.js'
 import { concurrencyOption, takePlaces, textFlag } from './options.js'
-import { credentialsFor, openFlags } from './passphrase.js'
+import { openFlags, withCredentials } from './passphrase.js'
 import { createProgress, formatSize, parseProgressMode, progressFlag } from './progress.js'
 import { count, hex, peakMemory, sumStreams } from './report.js'
 
@@ -29,13 +29,15 @@ export const verify: Command = {
     const progress = createProgress(mode, 'checked', source.size)
     const start = performance.now()
     try {
-      const { root, footer, chunkCount, fileSize } = await verifySnapshot(source, {
-        ...(await credentialsFor(args, source)),
-        quick,
-        ...concurrency,
-        signal,
-        onProgress: (size) => progress.update(size)
-      })
+      const { root, footer, chunkCount, fileSize } = await withCredentials(args, source, (credentials) =>
+        verifySnapshot(source, {
+          ...credentials,
+          quick,
+          ...concurrency,
+          signal,
+          onProgress: (size) => progress.update(size)
+        })
+      )
       progress.end()
       const elapsedMs = Math.round(performance.now() - start)
       const rawSize = sumStreams(root.streams).size

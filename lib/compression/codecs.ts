@@ -4,6 +4,7 @@ import lz4 from 'lz4-napi'
 import { CorruptError } from '../errors.js'
 import type { CodecName } from '../format/frame.js'
 import { formatLimits as limits } from '../limits.js'
+import { isFormatted, isFormattedIntact } from './zstd-dictionary.js'
 import { isZstdFrameBounded } from './zstd-frame.js'
 
 /**
@@ -20,7 +21,18 @@ const lz4PrefixSize = 4
 
 const asBuffer = (bytes: Uint8Array): Buffer => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 
-/** @param level 1 to 22, for Zstd only */
+/** For the bindings, which end the whole process over a formatted dictionary that is damaged. */
+function asDictionary(dictionary: Uint8Array | undefined): Buffer | null {
+  if (dictionary === undefined) return null
+  if (isFormatted(dictionary) && !isFormattedIntact(dictionary))
+    throw new CorruptError('BAD_STRUCTURE', 'damaged: the tables of the Zstandard dictionary are no tables')
+  return asBuffer(dictionary)
+}
+
+/**
+ * @param level 1 to 19, for Zstd only
+ * @param dictionary for Zstd only: raw content, or one in Zstandard's format
+ */
 export function createBlockEncoder(codec: CodecName, level: number, dictionary?: Uint8Array): BlockEncoder {
   const shrunk = (raw: Uint8Array, stored: Uint8Array): Uint8Array | undefined =>
     stored.length < raw.length ? stored : undefined
@@ -43,10 +55,10 @@ const plainSplitLevel = 12
 
 /** Zstd frames that keep the format's bounds, or `undefined` where none can be made. */
 function createZstdEncoder(level: number, dictionary: Uint8Array | undefined): BlockEncoder {
-  const create = (at: number): Encoder =>
-    new Encoder(at, dictionary === undefined ? null : asBuffer(dictionary))
+  const prepared = asDictionary(dictionary)
+  const create = (at: number): Encoder => new Encoder(at, prepared)
   const bounded = (raw: Uint8Array, by: Encoder): Uint8Array | undefined => {
-    const stored = limitWindow(by.encodeSync(asBuffer(raw)))
+    const stored = by.encodeSync(asBuffer(raw))
     return isZstdFrameBounded(stored, raw.length, limits.zstdWindowSizeMax) ? stored : undefined
   }
   const encoder = create(level)
@@ -56,21 +68,13 @@ function createZstdEncoder(level: number, dictionary: Uint8Array | undefined): B
     (level > plainSplitLevel ? bounded(raw, (plain ??= create(plainSplitLevel))) : undefined)
 }
 
-/** Zstd's window descriptor for 8 MiB: exponent 13, mantissa 0 (RFC 8878, 3.1.1.1.2). */
-const windowDescriptorMax = (Math.log2(limits.zstdWindowSizeMax) - 10) << 3
-
-/**
- * From level 20 on the encoder asks for a window of 32 to 128 MiB, because it is not told how little comes.
- * No chunk is larger than 4 MiB, so no match reaches farther back: the frame decodes with a window of 8 MiB.
- */
-function limitWindow(frame: Buffer): Buffer {
-  const isSingleSegment = ((frame[4] ?? 0) & 0x20) !== 0
-  if (!isSingleSegment) frame[5] = Math.min(frame[5] ?? 0, windowDescriptorMax)
-  return frame
-}
-
-/** Stored bytes to exactly `rawSize` plain bytes. */
-export type BlockDecoder = (codec: CodecName, stored: Uint8Array, rawSize: number) => Uint8Array
+/** Stored bytes to exactly `rawSize` plain bytes; with the dictionary when it was made with it. */
+export type BlockDecoder = (
+  codec: CodecName,
+  stored: Uint8Array,
+  rawSize: number,
+  usesDictionary?: boolean
+) => Uint8Array
 
 /**
  * Whatever the bytes say, at most 16 × `rawSize` + 384 KiB are decoded before they are found wrong: a Zstd
@@ -79,7 +83,15 @@ export type BlockDecoder = (codec: CodecName, stored: Uint8Array, rawSize: numbe
  * @throws CorruptError BAD_STRUCTURE (from the decoder) when the bytes do not decode to `rawSize`
  */
 export function createBlockDecoder(dictionary?: Uint8Array): BlockDecoder {
-  let zstd: Decoder | undefined
+  const prepare = (dictionary?: Uint8Array): ((stored: Uint8Array, rawSize: number) => Uint8Array) => {
+    let decoder: Decoder | undefined
+    return (stored, rawSize) => {
+      if (!isZstdFrameBounded(stored, rawSize, limits.zstdWindowSizeMax)) throw broken('zstd', rawSize)
+      decoder ??= new Decoder(asDictionary(dictionary))
+      return decoder.decodeSync(asBuffer(stored))
+    }
+  }
+  const withDictionary = dictionary === undefined ? undefined : prepare(dictionary)
   const decoders: Record<CodecName, (stored: Uint8Array, rawSize: number) => Uint8Array> = {
     raw: (stored) => stored,
     lz4(stored, rawSize) {
@@ -88,14 +100,13 @@ export function createBlockDecoder(dictionary?: Uint8Array): BlockDecoder {
       prefixed.set(stored, lz4PrefixSize)
       return lz4.uncompressSync(prefixed)
     },
-    zstd(stored, rawSize) {
-      if (!isZstdFrameBounded(stored, rawSize, limits.zstdWindowSizeMax)) throw broken('zstd', rawSize)
-      zstd ??= new Decoder(dictionary === undefined ? null : asBuffer(dictionary))
-      return zstd.decodeSync(asBuffer(stored))
-    }
+    zstd: prepare()
   }
-  return (codec, stored, rawSize) => {
-    const raw = orBroken(codec, rawSize, () => decoders[codec](stored, rawSize))
+  return (codec, stored, rawSize, usesDictionary = false) => {
+    const decode = usesDictionary ? withDictionary : decoders[codec]
+    if (decode === undefined)
+      throw new CorruptError('BAD_STRUCTURE', 'damaged: it needs a dictionary that is not there')
+    const raw = orBroken(codec, rawSize, () => decode(stored, rawSize))
     if (raw.length !== rawSize) throw broken(codec, rawSize, raw.length)
     return raw
   }
@@ -120,8 +131,8 @@ export async function decodeIndexBytes(
   stored: Uint8Array,
   rawSize: number
 ): Promise<Uint8Array> {
-  if (codec === 'lz4' || rawSize > stored.length * indexRatioMax + indexRatioFreeSize)
-    throw broken(codec, rawSize)
+  if (codec === 'lz4') throw new CorruptError('BAD_STRUCTURE', 'damaged: an index page or root cannot be LZ4')
+  if (rawSize > stored.length * indexRatioMax + indexRatioFreeSize) throw broken(codec, rawSize)
   if (codec === 'zstd' && !isZstdFrameBounded(stored, rawSize, limits.zstdWindowSizeMax))
     throw broken(codec, rawSize)
   const raw =

@@ -8,6 +8,8 @@ import {
 import { promisify } from 'node:util'
 import forge from 'node-forge'
 import { KeyError } from '../errors.js'
+import { encryptPrivateKey } from './encrypted-key.js'
+import { wipe } from './sealing.js'
 
 /** RSA keys, in bits, that recipients and identities may have. */
 export const rsaBits = { min: 2048, max: 4096, default: 3072 } as const
@@ -46,14 +48,15 @@ export function readRecipient(pem: string, name: string): KeyObject {
 export async function readIdentity(
   bytes: Buffer,
   name: string,
-  askPassphrase: () => Promise<Uint8Array>
+  askPassphrase: () => Promise<Buffer>
 ): Promise<KeyObject> {
-  const text = bytes.toString('latin1')
-  if (!text.includes('-----BEGIN')) return readPkcs12(bytes, name, await askPassphrase())
-  const isEncrypted = text.includes('ENCRYPTED')
-  const passphrase = isEncrypted ? Buffer.from(await askPassphrase()) : undefined
+  if (!bytes.includes('-----BEGIN')) return readPkcs12(bytes, name, await askPassphrase())
+  const passphrase = bytes.includes('ENCRYPTED') ? await askPassphrase() : undefined
   try {
-    return checkRsa(createPrivateKey(passphrase === undefined ? text : { key: text, passphrase }), name)
+    return checkRsa(
+      createPrivateKey({ key: bytes, ...(passphrase === undefined ? {} : { passphrase }) }),
+      name
+    )
   } catch (error) {
     if (error instanceof KeyError) throw error
     if (passphrase !== undefined)
@@ -69,10 +72,10 @@ export async function readIdentity(
 }
 
 /** node:crypto does not open PKCS#12. */
-function readPkcs12(bytes: Buffer, name: string, passphrase: Uint8Array): KeyObject {
+function readPkcs12(bytes: Buffer, name: string, passphrase: Buffer): KeyObject {
   const asn1 = parseDer(bytes, name)
   try {
-    const store = forge.pkcs12.pkcs12FromAsn1(asn1, Buffer.from(passphrase).toString('utf8'))
+    const store = forge.pkcs12.pkcs12FromAsn1(asn1, passphrase.toString('utf8'))
     const { pkcs8ShroudedKeyBag, keyBag } = forge.pki.oids
     for (const type of [pkcs8ShroudedKeyBag, keyBag]) {
       const key = type === undefined ? undefined : store.getBags({ bagType: type })[type]?.[0]?.key
@@ -144,12 +147,16 @@ export async function makeKeyPair(
   passphrase: Uint8Array | undefined
 ): Promise<KeyPairFiles> {
   const { privateKey, publicKey } = await promisify(generateKeyPair)('rsa', { modulusLength: bits })
-  const cipher =
-    passphrase === undefined ? {} : { cipher: 'aes-256-cbc', passphrase: Buffer.from(passphrase) }
-  return {
-    privateKey: privateKey.export({ type: 'pkcs8', format: 'pem', ...cipher }) as string,
-    certificate: selfSign(privateKey, publicKey, subject, days),
-    publicKey
+  const certificate = selfSign(privateKey, publicKey, subject, days)
+  if (passphrase === undefined) {
+    const plain = privateKey.export({ type: 'pkcs8', format: 'pem' }) as string
+    return { privateKey: plain, certificate, publicKey }
+  }
+  const der = privateKey.export({ type: 'pkcs8', format: 'der' })
+  try {
+    return { privateKey: await encryptPrivateKey(der, passphrase), certificate, publicKey }
+  } finally {
+    wipe(der)
   }
 }
 
@@ -174,5 +181,5 @@ function selfSign(privateKey: KeyObject, publicKey: KeyObject, subject: string, 
     forge.pki.privateKeyFromPem(privateKey.export({ type: 'pkcs8', format: 'pem' }) as string),
     forge.md.sha256.create()
   )
-  return forge.pki.certificateToPem(certificate)
+  return forge.pki.certificateToPem(certificate).replaceAll('\r\n', '\n')
 }

@@ -129,7 +129,9 @@ export function decrypt(
   decipher.setAAD(aad)
   decipher.setAuthTag(tag)
   try {
-    return Buffer.concat([decipher.update(sealed), decipher.final()])
+    const plain = decipher.update(sealed) // all of it: GCM is a stream cipher
+    decipher.final()
+    return plain
   } catch {
     return undefined // the only thing that final() throws for
   }

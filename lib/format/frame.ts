@@ -142,6 +142,14 @@ export function decodeFrameHeader(bytes: Uint8Array, where: string, offset: numb
       }
     )
   }
+  const usesDictionary = flags === frameFlags.dictionary
+  if (usesDictionary && (type !== 'block' || codec !== 'zstd')) {
+    throw new CorruptError(
+      'BAD_STRUCTURE',
+      `${where} is damaged at byte ${offset}: a ${codec} ${type} cannot need a dictionary`,
+      { where, offset }
+    )
+  }
   const rawSize = view.getUint32(8, true)
   const payloadSize = view.getUint32(12, true)
   if (payloadSize > payloadSizeMax[type] || rawSize > rawSizeMax[type]) {
@@ -159,7 +167,7 @@ export function decodeFrameHeader(bytes: Uint8Array, where: string, offset: numb
     type,
     codec,
     stream: view.getUint8(6),
-    usesDictionary: (flags & frameFlags.dictionary) !== 0,
+    usesDictionary,
     rawSize,
     payloadSize
   }

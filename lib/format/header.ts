@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer'
 import { crc32 } from 'node:zlib'
 import { CorruptError, LimitError, UnsupportedError } from '../errors.js'
 import { formatLimits as limits } from '../limits.js'
@@ -34,6 +35,8 @@ export const formatVersion = { major: 1, minor: 0 } as const
 /** Enough bytes to learn how large the header is. */
 export const headerPreludeSize = 16
 const flagEncrypted = 1
+/** A header with an empty profile and one stream name of one byte. */
+const headerSizeMin = 52
 
 export const chunkerNames = ['fixed', 'fastcdc'] as const
 export type ChunkerName = (typeof chunkerNames)[number]
@@ -117,7 +120,7 @@ export function readHeaderSize(prelude: Uint8Array, where: string): number {
   }
   if (prelude.length < headerPreludeSize) throw cutHeader(where)
   const size = readFields(prelude.subarray(12, 16), where).u32()
-  if (size < 50 || size > limits.headerSizeMax) {
+  if (size < headerSizeMin || size > limits.headerSizeMax) {
     throw new CorruptError('BAD_STRUCTURE', `the header of ${where} is damaged: it claims ${size} bytes`, {
       where,
       offset: 12,
@@ -188,7 +191,8 @@ function decodeSettings(
   const digest = fields.u8()
   if (digest !== 1) throw unknown(where, 'digest', digest)
   const cipher = fields.u8()
-  if (cipher !== (encrypted ? 1 : 0)) throw unknown(where, 'cipher', cipher)
+  if (cipher > 1) throw unknown(where, 'cipher', cipher)
+  if (cipher !== (encrypted ? 1 : 0)) throw broken(where, `cipher ${cipher} does not go with its flags`)
   const slotCount = fields.u8()
   const slotSize = fields.u16()
   if (
@@ -206,30 +210,22 @@ function decodeSettings(
     chunkSizeAvg > chunkSizeMax ||
     chunkSizeMax > limits.chunkSizeMax
   ) {
-    throw new CorruptError(
-      'BAD_STRUCTURE',
-      `the header of ${where} is damaged: chunk sizes ${chunkSizeMin}, ${chunkSizeAvg}, ${chunkSizeMax}`,
-      { where }
-    )
+    throw broken(where, `chunk sizes ${chunkSizeMin}, ${chunkSizeAvg}, ${chunkSizeMax}`)
   }
   const profile = fields.bytes(fields.u8())
   const names = Array.from({ length: fields.u8() }, () => fields.bytes(fields.u8()))
   fields.end()
-  const streams = names.map(asText)
+  const streams = names.map((name) => asText(name, where))
   if (
     streams.length === 0 ||
     streams.length > limits.streamCountMax ||
     new Set(streams).size !== streams.length ||
     !areNamesSized(profile, names)
   ) {
-    throw new CorruptError(
-      'BAD_STRUCTURE',
-      `the header of ${where} is damaged: it names ${streams.length} streams`,
-      { where }
-    )
+    throw broken(where, `it names ${streams.length} streams`)
   }
   return {
-    profile: asText(profile),
+    profile: asText(profile, where),
     chunker,
     codec,
     level,
@@ -241,8 +237,14 @@ function decodeSettings(
   }
 }
 
-function asText(bytes: Uint8Array): string {
+/** A name must be told apart by its text, too, so it has to be UTF-8. */
+function asText(bytes: Uint8Array, where: string): string {
+  if (!isUtf8(bytes)) throw broken(where, 'a name in it is not UTF-8')
   return Buffer.from(bytes).toString('utf8')
+}
+
+function broken(where: string, why: string): CorruptError {
+  return new CorruptError('BAD_STRUCTURE', `the header of ${where} is damaged: ${why}`, { where })
 }
 
 function named<Name extends string>(

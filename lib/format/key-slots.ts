@@ -20,6 +20,7 @@ import { readFields, writeFields } from './bytes.js'
 const slotSize = limits.keySlotSize
 const checksumOffset = slotSize - 4
 const wrappedSizeMax = checksumOffset - 4 - 36
+const emptySlot = new Uint8Array(slotSize)
 
 export interface PassphraseSlot {
   readonly type: 'passphrase'
@@ -72,10 +73,10 @@ export function encodeKeySlot(slot: KeySlot | undefined): Uint8Array {
 
 /**
  * @returns `undefined` for an empty slot
- * @throws CorruptError BAD_CHECKSUM; UnsupportedError UNKNOWN_FEATURE for a newer kind of slot
+ * @throws CorruptError BAD_CHECKSUM, BAD_STRUCTURE; UnsupportedError UNKNOWN_FEATURE for a newer kind of slot
  */
 export function decodeKeySlot(bytes: Uint8Array, where: string): KeySlot | undefined {
-  if (bytes.every((byte) => byte === 0)) return undefined
+  if (Buffer.compare(bytes, emptySlot) === 0) return undefined
   const expected = readFields(bytes.subarray(checksumOffset), where).u32()
   const found = crc32(bytes.subarray(0, checksumOffset))
   if (expected !== found)

@@ -1,8 +1,8 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import { createBlockDecoder } from '../compression/codecs.js'
 import { CorruptError } from '../errors.js'
 import { decodeFrameHeader, frameHeaderSize } from '../format/frame.js'
 import { openFrame, type Sealing } from '../crypto/sealing.js'
+import { decoderFor, type SharedDictionary } from '../workers/prepared.js'
 import type { ByteSource } from './byte-source.js'
 import { checkBlockFrame } from './check-block.js'
 
@@ -25,13 +25,16 @@ export interface BlockReader {
   decode(frame: Uint8Array, chunk: ChunkPlace): Promise<Uint8Array>
 }
 
-/** @param start where the frames start; no block lies before it */
+/**
+ * @param start where the frames start; no block lies before it
+ * @param dictionary gives what blocks may need to be decoded
+ */
 export function createBlockReader(
   source: ByteSource,
   start: number,
-  sealing: Sealing | undefined
+  sealing: Sealing | undefined,
+  dictionary?: () => Promise<SharedDictionary | undefined>
 ): BlockReader {
-  const decodeBlock = createBlockDecoder()
   const checkPlace = (offset: number, size: number): void => {
     if (offset >= start && offset + size <= source.size) return
     const where = source.name
@@ -66,6 +69,7 @@ export function createBlockReader(
       return reader.decode(frame, { blockOffset, storedSize, rawSize, innerOffset: 0 })
     },
     async decode(frame, { blockOffset, ...chunk }) {
+      const decodeBlock = decoderFor(await dictionary?.())
       await nextTurn() // the bindings free their buffers then
       return checkBlockFrame(
         frame,

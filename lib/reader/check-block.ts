@@ -1,7 +1,13 @@
 import type { BlockDecoder } from '../compression/codecs.js'
-import { CorruptError, UnsupportedError } from '../errors.js'
+import { CorruptError } from '../errors.js'
 import { readFields } from '../format/bytes.js'
-import { blockPrefixSize, checkFrame, decodeFrameHeader, frameHeaderSize } from '../format/frame.js'
+import {
+  blockPrefixSize,
+  checkFrame,
+  decodeFrameHeader,
+  frameHeaderSize,
+  type FrameHeader
+} from '../format/frame.js'
 import { blake3 } from '../format/digest.js'
 
 /** What is known of a block before it is read. Sizes and offsets in bytes. */
@@ -24,7 +30,7 @@ export interface BlockPlace {
  * Plain bytes of one chunk, after every check there is.
  *
  * @param frame the whole block frame
- * @throws CorruptError BAD_CHECKSUM, BAD_STRUCTURE, BAD_DIGEST; UnsupportedError for a dictionary
+ * @throws CorruptError BAD_CHECKSUM, BAD_STRUCTURE, BAD_DIGEST
  */
 export function checkBlockFrame(
   frame: Uint8Array,
@@ -41,14 +47,8 @@ export function checkBlockFrame(
   if (header.type !== 'block' || frameHeaderSize + header.payloadSize !== frame.length) {
     throw broken(`expected a block frame of ${frame.length} bytes, found a ${header.type} frame`)
   }
-  if (header.usesDictionary)
-    throw new UnsupportedError(
-      'UNKNOWN_FEATURE',
-      `${where} needs a dictionary at byte ${offset}, which this hexz does not use: use a newer hexz`,
-      { where, offset }
-    )
   const stored = frame.subarray(frameHeaderSize + blockPrefixSize)
-  const block = decodeAt(decode, header.codec, stored, header.rawSize, where, offset)
+  const block = decodeAt(decode, header, stored, where, offset)
   if (place.innerOffset + place.rawSize > block.length)
     throw broken('a chunk reaches past the end of its block')
   const raw = block.subarray(place.innerOffset, place.innerOffset + place.rawSize)
@@ -75,14 +75,13 @@ export function blockStreamOffset(frame: Uint8Array, where: string): number {
 
 function decodeAt(
   decode: BlockDecoder,
-  codec: Parameters<BlockDecoder>[0],
+  { codec, rawSize, usesDictionary }: FrameHeader,
   stored: Uint8Array,
-  rawSize: number,
   where: string,
   offset: number
 ): Uint8Array {
   try {
-    return decode(codec, stored, rawSize)
+    return decode(codec, stored, rawSize, usesDictionary)
   } catch (cause) {
     if (!(cause instanceof CorruptError)) throw cause
     throw new CorruptError('BAD_STRUCTURE', `${where} is damaged at byte ${offset}: ${cause.message}`, {

@@ -4,6 +4,7 @@ import { digestAt, type PageColumns } from '../format/index-page.js'
 import { memoryLimits } from '../limits.js'
 import { reviveError } from '../workers/messages.js'
 import { inlinePool, type WorkerPool } from '../workers/pool.js'
+import type { SharedDictionary } from '../workers/prepared.js'
 import { createSizedSlabs } from '../workers/slabs.js'
 import { decodeBlock, type LoadGroup } from '../workers/tasks.js'
 import { readInto, type ByteSource } from './byte-source.js'
@@ -59,6 +60,7 @@ export type GroupLoader = (group: ChunkGroup, chunks: readonly Uint8Array[]) => 
 export interface GroupLoaderOptions {
   readonly source: ByteSource
   readonly sealing: Sealing | undefined
+  readonly dictionary: () => Promise<SharedDictionary | undefined>
   readonly pool: WorkerPool
 }
 
@@ -70,15 +72,16 @@ export function createGroupLoader(options: GroupLoaderOptions): GroupLoader {
   return options.pool === inlinePool ? loadHere(options) : loadThere(options)
 }
 
-function loadHere({ source, sealing }: GroupLoaderOptions): GroupLoader {
+function loadHere({ source, sealing, dictionary: read }: GroupLoaderOptions): GroupLoader {
   const slabs = createSizedSlabs(framesKept)
   return async ({ offset, storedSize, blocks }, chunks) => {
     const { bytes: frames, release } = slabs.acquire(storedSize)
     try {
       await readInto(source, offset, frames)
+      const dictionary = await read()
       for (const [i, block] of blocks.entries()) {
         if (i > 0) await nextTurn() // others get a turn, and the bindings free their buffers
-        chunks[i]?.set(decodeBlock({ frames, where: source.name, sealing }, block))
+        chunks[i]?.set(decodeBlock({ frames, where: source.name, sealing, dictionary }, block))
       }
     } finally {
       release()
@@ -98,15 +101,22 @@ interface Waiting extends LoadGroup {
  * A message to a thread costs as much as decoding a small block, so groups that have to wait for a thread go
  * there together. Of a file the thread reads the frames itself, which spares another two changes of thread.
  */
-function loadThere({ source, sealing, pool }: GroupLoaderOptions): GroupLoader {
+function loadThere({ source, sealing, dictionary: read, pool }: GroupLoaderOptions): GroupLoader {
   const slabs = createSizedSlabs(framesKept)
   const waiting: Waiting[] = []
   let freeCount = pool.size * tasksPerThread
 
   const send = async (batch: readonly Waiting[]): Promise<void> => {
     try {
+      const dictionary = await read()
       const groups = batch.map(({ resolve: _, reject: __, ...group }) => group)
-      const errors = await pool.run('loadBlocks', { fd: source.fd, groups, where: source.name, sealing })
+      const errors = await pool.run('loadBlocks', {
+        fd: source.fd,
+        groups,
+        where: source.name,
+        sealing,
+        dictionary
+      })
       batch.forEach(({ resolve, reject }, i) => {
         const error = errors[i]
         if (error === undefined) resolve()

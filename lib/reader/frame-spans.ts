@@ -1,7 +1,13 @@
 import type { Sealing } from '../crypto/sealing.js'
-import { CorruptError } from '../errors.js'
-import { decodeFrameHeader, frameHeaderSize, sealOverhead, type FrameHeader } from '../format/frame.js'
-import { memoryLimits } from '../limits.js'
+import { CorruptError, UnsupportedError } from '../errors.js'
+import {
+  checkFrame,
+  decodeFrameHeader,
+  frameHeaderSize,
+  sealOverhead,
+  type FrameHeader
+} from '../format/frame.js'
+import { formatLimits, memoryLimits } from '../limits.js'
 import type { WorkerPool } from '../workers/pool.js'
 import type { SlabPool } from '../workers/slabs.js'
 import { readInto, type ByteSource } from './byte-source.js'
@@ -46,11 +52,8 @@ export async function* frameSpans(
     let used = 0
     wanted = memoryLimits.batchSize
     while (used + frameHeaderSize <= size) {
-      const header = decodeFrameHeader(
-        slab.bytes.subarray(used, used + frameHeaderSize),
-        source.name,
-        offset + used
-      )
+      const at = offset + used
+      const header = await headerAt(source, slab.bytes.subarray(used, used + frameHeaderSize), at, end)
       const frameSize = frameHeaderSize + header.payloadSize
       if (offset + used + frameSize > end) throw overrun(source.name, offset + used)
       if (used + frameSize > size) {
@@ -64,6 +67,25 @@ export async function* frameSpans(
     offset += used
     if (frames.length > 0) yield { bytes: slab.bytes, frames, release: slab.release }
     else slab.release()
+  }
+}
+
+/** A kind of frame that is not known may as well be damage: its size and its checksum tell, and are told first. */
+async function headerAt(
+  source: ByteSource,
+  bytes: Uint8Array,
+  offset: number,
+  end: number
+): Promise<FrameHeader> {
+  try {
+    return decodeFrameHeader(bytes, source.name, offset)
+  } catch (error) {
+    if (!(error instanceof UnsupportedError)) throw error
+    const payloadSize = new DataView(bytes.buffer, bytes.byteOffset).getUint32(12, true)
+    const size = frameHeaderSize + payloadSize
+    if (size > formatLimits.rootRawSizeMax || offset + size > end) throw overrun(source.name, offset)
+    checkFrame(await source.read(offset, size), source.name, offset)
+    throw error
   }
 }
 

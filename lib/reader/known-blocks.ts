@@ -1,6 +1,7 @@
 import { createRing } from '../dedup/ring.js'
 import type { ChunkEntry } from '../format/index-page.js'
 import { memoryLimits } from '../limits.js'
+import type { SharedDictionary } from '../workers/prepared.js'
 import type { Structure } from './structure.js'
 import { createBlockReader } from './block-reader.js'
 import type { ByteSource } from './byte-source.js'
@@ -20,11 +21,12 @@ export interface KnownBlocks {
 export function createKnownBlocks(
   source: ByteSource,
   { framesOffset, sealing }: Pick<Structure, 'framesOffset' | 'sealing'>,
+  dictionary: SharedDictionary | undefined,
   memory: number = memoryLimits.dedupMemoryDefault
 ): KnownBlocks {
   const capacity = Math.floor(memory / (4 * rowWords))
   const rows = createRing(capacity, rowWords)
-  const blocks = createBlockReader(source, framesOffset, sealing)
+  const blocks = createBlockReader(source, framesOffset, sealing, () => Promise.resolve(dictionary))
   let addedCount = 0
 
   const offsetAt = (index: number): number =>

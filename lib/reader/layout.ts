@@ -1,5 +1,6 @@
 import { CorruptError } from '../errors.js'
 import { checkFrame, decodeHolePayload, decodeRepeatPayload, frameHeaderSize } from '../format/frame.js'
+import type { DictionaryRef } from '../format/index-root.js'
 import type { ChunkEntry, Entry, IndexPage } from '../format/index-page.js'
 import { blockStreamOffset, type BlockPlace } from './check-block.js'
 import type { PlacedFrame } from './frame-spans.js'
@@ -16,8 +17,12 @@ export interface Layout {
   end(): void
 }
 
-/** Holds the frames before a page against the page's entries, one after another. */
-export function createLayout(page: IndexPage, where: string): Layout {
+/**
+ * Holds the frames before a page against the page's entries, one after another.
+ *
+ * @param dictionary the one that the root names
+ */
+export function createLayout(page: IndexPage, where: string, dictionary?: DictionaryRef): Layout {
   let index = 0
   let streamOffset = page.streamOffset
   const next = (kind: Entry['kind'], offset: number): Entry => {
@@ -32,6 +37,8 @@ export function createLayout(page: IndexPage, where: string): Layout {
   ): BlockPlace[] => {
     if (blockStreamOffset(bytes, where) !== streamOffset)
       throw broken(where, offset, 'the block there belongs elsewhere in its stream')
+    if (header.usesDictionary && offset < (dictionary?.handle.offset ?? 0))
+      throw broken(where, offset, 'the block there needs a dictionary that comes later')
     const blocks: BlockPlace[] = []
     let innerOffset = 0
     for (
@@ -60,6 +67,8 @@ export function createLayout(page: IndexPage, where: string): Layout {
       const payload = bytes.subarray(frameHeaderSize)
       if (header.type === 'skip' || header.type === 'dictionary') {
         checkFrame(bytes, where, offset)
+        if (header.type === 'dictionary' && offset !== dictionary?.handle.offset)
+          throw broken(where, offset, 'the dictionary there is not the one the root names')
         return []
       }
       if (header.stream !== page.stream)

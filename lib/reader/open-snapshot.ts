@@ -1,7 +1,6 @@
-import type { KeyObject } from 'node:crypto'
 import { Readable } from 'node:stream'
-import { wipe } from '../crypto/sealing.js'
-import { toCredentials } from '../crypto/slots.js'
+import { wipe, type Sealing } from '../crypto/sealing.js'
+import type { Credentials } from '../crypto/unlock.js'
 import { UsageError } from '../errors.js'
 import type { Header } from '../format/header.js'
 import { entriesOf, type IndexPage } from '../format/index-page.js'
@@ -14,20 +13,18 @@ import { isHttpUrl, openHttpBytes } from './http-source.js'
 import { createGroupLoader } from './chunk-groups.js'
 import { createChunkStore } from './chunk-store.js'
 import { indexedPieces, type IndexedPiece } from './entries.js'
+import { onceRead, readDictionary } from './dictionary.js'
 import { createPageStore } from './page-store.js'
 import { createRandomRead } from './random-read.js'
 import { readRuns, type ReadContext, type Run } from './runs.js'
 import { readPageColumns, readStructure } from './structure.js'
 
-export interface OpenOptions {
+/** An encrypted snapshot needs a passphrase or an identity. */
+export interface OpenOptions extends Credentials {
   /** Worker threads that decode; 0 (default) decodes on this thread, which is right for small reads. */
   readonly concurrency?: number
   /** Bytes of decoded chunks that are kept for `read`. Default 64 MiB; 0 keeps none. */
   readonly cacheSize?: number
-  /** Of an encrypted snapshot: one of these. */
-  readonly passphrase?: string | Uint8Array
-  /** Private RSA key. */
-  readonly identity?: KeyObject
 }
 
 export interface RangeOptions {
@@ -79,25 +76,31 @@ export interface Snapshot {
 /**
  * Opens a snapshot: reads header, footer and index root.
  *
+ * A passphrase given as a text is taken in Unicode NFC, in UTF-8 and without a line end behind it, as the
+ * command line does. Bytes are used exactly as they are: what makes them of a text has to do the same.
+ *
  * @param from a path, a URL of http or https, or bytes that can be read at any offset; closed by `close()`
- * @throws SourceError, CorruptError, UnsupportedError
+ * @throws SourceError, CorruptError, KeyError, LimitError, UnsupportedError, UsageError
  */
 export async function openSnapshot(from: string | ByteSource, options: OpenOptions = {}): Promise<Snapshot> {
   const { concurrency = 0, cacheSize = memoryLimits.chunkCacheDefault } = options
   const source = typeof from === 'string' ? await openBytes(from) : from
+  let sealing: Sealing | undefined
   try {
     if (!Number.isSafeInteger(cacheSize) || cacheSize < 0)
       throw new UsageError(`cacheSize ${cacheSize} is not a number of bytes`)
-    const structure = await readStructure(source, toCredentials(options))
-    const { header, root, footer, sealing } = structure
+    const structure = await readStructure(source, options)
+    const { header, root, footer } = structure
+    sealing = structure.sealing
     const pool: WorkerPool = concurrency === 0 ? inlinePool : createWorkerPool(concurrency)
     const pages = createPageStore(
       (number) => readPageColumns(source, structure, number),
       memoryLimits.pageCacheSize
     )
-    const chunks = createChunkStore(createGroupLoader({ source, sealing, pool }), cacheSize)
+    const dictionary = onceRead(() => readDictionary({ source, root, sealing }))
+    const chunks = createChunkStore(createGroupLoader({ source, sealing, dictionary, pool }), cacheSize)
     const randomRead = createRandomRead({ root, pages, chunks, cacheSize })
-    const context: ReadContext = { source, root, sealing, pages, pool, slabs: createSlabPool() }
+    const context: ReadContext = { source, root, sealing, dictionary, pages, pool, slabs: createSlabPool() }
     let isClosed = false
 
     const range = (stream: string, { start = 0, end }: RangeOptions = {}): [number, number, number] => {
@@ -154,10 +157,11 @@ export async function openSnapshot(from: string | ByteSource, options: OpenOptio
         await pages.settle()
         await pool.close()
         await source.close()
-        wipe(sealing?.dataKey)
+        wipe(structure.sealing?.dataKey)
       }
     }
   } catch (error) {
+    wipe(sealing?.dataKey)
     await source.close()
     throw error
   }

@@ -1,6 +1,6 @@
 import { decodeIndexBytes } from '../compression/codecs.js'
 import { openFrame, wipe, type Sealing } from '../crypto/sealing.js'
-import { toCredentials, type Credentials } from '../crypto/slots.js'
+import type { Credentials } from '../crypto/unlock.js'
 import { CorruptError, UnsupportedError } from '../errors.js'
 import { footerSize } from '../format/footer.js'
 import {
@@ -12,15 +12,16 @@ import {
 import { decodeIndexPage, type Entry, type IndexPage } from '../format/index-page.js'
 import { decodeIndexRoot } from '../format/index-root.js'
 import { formatLimits } from '../limits.js'
+import { shareDictionary, type SharedDictionary } from '../workers/prepared.js'
 import { createBlockReader } from './block-reader.js'
 import type { ByteSource } from './byte-source.js'
 import { blockStreamOffset } from './check-block.js'
+import { decodeDictionaryFrame } from './dictionary.js'
 import { findFrames, type FoundFrame } from './damaged-frames.js'
 import { createPlacer } from './placer.js'
 import { createProvisional } from './provisional.js'
 import { createRangeSet, missingFrom, type Range } from './ranges.js'
-import type { OpenOptions } from './open-snapshot.js'
-import { readHeader, readStructure, unlockHeader } from './structure.js'
+import { readHeader, readUnlocked, unlockHeader, type ReadHeader } from './structure.js'
 import { blake3 } from '../format/digest.js'
 
 /** Where recovered bytes go. What is not given stays a hole; what proves wrong later is overwritten with zeros. */
@@ -28,7 +29,7 @@ export interface RecoverTarget {
   writeAt(offset: number, bytes: Uint8Array): Promise<void>
 }
 
-export interface RecoverOptions extends Pick<OpenOptions, 'passphrase' | 'identity'> {
+export interface RecoverOptions extends Credentials {
   /** Number of the stream to get back. Default 0. */
   readonly stream?: number
   readonly signal?: AbortSignal
@@ -55,20 +56,23 @@ export interface RecoverResult {
  * right and that decodes, at its place in the stream, held against the digests of the index pages that
  * survive. Blocks say their own place; holes and repeats behind damage get theirs from the next block or page.
  *
- * @throws CorruptError NOT_A_SNAPSHOT; UnsupportedError, SourceError, LimitError; whatever `target` throws
+ * @throws CorruptError NOT_A_SNAPSHOT, or when no key slot opens and one is damaged; KeyError, UnsupportedError,
+ * SourceError, LimitError; whatever `target` throws
  */
 export async function recoverStream(
   source: ByteSource,
   target: RecoverTarget,
   { stream = 0, signal, onProgress, ...credentials }: RecoverOptions = {}
 ): Promise<RecoverResult> {
-  const { start, sealing } = await readStart(source, toCredentials(credentials))
-  const structure = await attempt(() => readStructure(source, toCredentials(credentials)))
-  wipe(structure?.sealing?.dataKey)
-  const isWhole = structure !== undefined
+  const header = await findHeader(source)
+  const sealing = header === undefined ? undefined : await unlockHeader(source, header, credentials)
+  const start = header?.framesOffset ?? 0
   const restorer = createRestorer({ source, start, sealing }, stream, target)
   const damage: Range[] = []
+  let isWhole = false
   try {
+    if (header !== undefined)
+      isWhole = (await attempt(() => readUnlocked(source, header, sealing))) !== undefined
     for await (const found of findFrames(source, start, isWhole ? source.size - footerSize : source.size)) {
       signal?.throwIfAborted()
       if (found.kind === 'frame') {
@@ -104,7 +108,9 @@ interface Restorer {
 /** Puts the intact frames of one stream back in their places. */
 function createRestorer({ source, start, sealing }: Frames, stream: number, target: RecoverTarget): Restorer {
   const recovered = createRangeSet()
-  const blocks = createBlockReader(source, start, sealing)
+  /** The first that is met: a snapshot has at most one, before the blocks that need it. */
+  let dictionary: SharedDictionary | undefined
+  const blocks = createBlockReader(source, start, sealing, () => Promise.resolve(dictionary))
   const placer = createPlacer(formatLimits.pageEntryCountMax)
   let streamSize: number | undefined
   /** The stream is at least this long. */
@@ -208,6 +214,10 @@ function createRestorer({ source, start, sealing }: Frames, stream: number, targ
         streamSize = decodeIndexRoot(await indexBytes(), source.name).streams[stream]?.size
         recovered.remove(streamSize ?? 0, Number.MAX_SAFE_INTEGER) // what was placed behind the end is wrong
       }
+      if (header.type === 'dictionary' && dictionary === undefined) {
+        const plain = decodeDictionaryFrame(bytes, source.name, frame.offset)
+        dictionary = shareDictionary(plain, blake3(plain).toString('hex'))
+      }
       if (header.stream !== stream) return
       if (header.type === 'block') await takeBlock(frame)
       if (header.type === 'hole') await takeHole(decodeHolePayload(payload, source.name))
@@ -259,14 +269,12 @@ interface Frames {
 }
 
 /**
- * Behind the header; when that is damaged, the whole file is searched, for frames that are not sealed. Key
- * slots that do not open are no damage to search behind: sealed frames say nothing without the key.
+ * `undefined` when it is damaged: then the whole file is searched, for frames that are not sealed. Key slots
+ * that do not open are no damage to search behind: sealed frames say nothing without the key.
  */
-async function readStart(source: ByteSource, credentials: Credentials): Promise<Frames> {
-  const header = await readHeader(source).catch((error: unknown) => {
+async function findHeader(source: ByteSource): Promise<ReadHeader | undefined> {
+  return readHeader(source).catch((error: unknown) => {
     if (error instanceof CorruptError && error.code !== 'NOT_A_SNAPSHOT') return undefined
     throw error
   })
-  if (header === undefined) return { source, start: 0, sealing: undefined }
-  return { source, start: header.framesOffset, sealing: await unlockHeader(source, header, credentials) }
 }

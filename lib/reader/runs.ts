@@ -3,6 +3,7 @@ import { entryAt, findEntry, type ChunkEntry } from '../format/index-page.js'
 import type { IndexRoot } from '../format/index-root.js'
 import { memoryLimits } from '../limits.js'
 import type { WorkerPool } from '../workers/pool.js'
+import type { SharedDictionary } from '../workers/prepared.js'
 import type { SlabPool } from '../workers/slabs.js'
 import { readInto, type ByteSource } from './byte-source.js'
 import type { BlockPlace } from './check-block.js'
@@ -32,6 +33,7 @@ export interface ReadContext {
   readonly source: ByteSource
   readonly root: IndexRoot
   readonly sealing?: Sealing | undefined
+  readonly dictionary: () => Promise<SharedDictionary | undefined>
   readonly pages: PageStore
   readonly pool: WorkerPool
   readonly slabs: SlabPool
@@ -106,7 +108,7 @@ async function* groups(
 
 /** Reads the frames of a group, adjacent ones at once, and decodes them. */
 async function loadGroup(
-  { source, pool, slabs, sealing }: ReadContext,
+  { source, pool, slabs, sealing, dictionary }: ReadContext,
   { entries, offset, rawSize }: ChunkGroup
 ): Promise<DataRun> {
   const stored = slabs.acquire(entries.reduce((sum, entry) => sum + entry.storedSize, 0))
@@ -145,7 +147,8 @@ async function loadGroup(
     blocks,
     bytes: raw.bytes,
     where: source.name,
-    sealing
+    sealing,
+    dictionary: await dictionary()
   })
   stored.release()
   return { kind: 'data', offset, bytes: raw.bytes, release: raw.release }

@@ -1,6 +1,6 @@
 import { decodeIndexBytes } from '../compression/codecs.js'
 import { makeSealing, openFooter, openFrame, wipe, type Sealing } from '../crypto/sealing.js'
-import { unlock, type Credentials } from '../crypto/slots.js'
+import { unlock, type Credentials } from '../crypto/unlock.js'
 import { CorruptError } from '../errors.js'
 import { decodeFooterBody, digestSnapshot, footerSize, splitFooter, type Footer } from '../format/footer.js'
 import { checkFrame, decodeFrameHeader, frameHeaderSize, type FrameTypeName } from '../format/frame.js'
@@ -37,12 +37,26 @@ export interface Structure {
 /**
  * Reads and checks header, footer and index root.
  *
- * @throws CorruptError, KeyError, UnsupportedError, SourceError
+ * @throws CorruptError, KeyError, LimitError, UnsupportedError, SourceError; the data key is wiped then
  */
 export async function readStructure(source: ByteSource, credentials: Credentials = {}): Promise<Structure> {
+  const header = await readHeader(source)
+  const sealing = await unlockHeader(source, header, credentials)
+  try {
+    return await readUnlocked(source, header, sealing)
+  } catch (error) {
+    wipe(sealing?.dataKey)
+    throw error
+  }
+}
+
+/** The rest of it, behind a header that was read and unlocked. @throws CorruptError, UnsupportedError, SourceError */
+export async function readUnlocked(
+  source: ByteSource,
+  { header, bytes, framesOffset }: ReadHeader,
+  sealing: Sealing | undefined
+): Promise<Structure> {
   const { name } = source
-  const { header, bytes, framesOffset } = await readHeader(source)
-  const sealing = await unlockHeader(source, { header, bytes, framesOffset }, credentials)
   const end = await source.read(Math.max(0, source.size - footerSize), Math.min(footerSize, source.size))
   const sealedFooter = splitFooter(end, name)
   const body =
@@ -50,7 +64,7 @@ export async function readStructure(source: ByteSource, credentials: Credentials
       ? sealedFooter.body
       : openFooter(sealing, sealedFooter, name, source.size - footerSize)
   const footer = decodeFooterBody(body, name, source.size)
-  const rootRaw = await readIndexFrame(source, sealing, footer.root, 'root')
+  const rootRaw = await readIndexFrame(source, sealing, footer.root, 'root', 0)
   if (Buffer.compare(digestSnapshot(bytes, rootRaw), footer.snapshotDigest) !== 0) {
     throw new CorruptError(
       'BAD_DIGEST',
@@ -89,7 +103,7 @@ export async function readHeader(source: ByteSource): Promise<ReadHeader> {
 /**
  * What opens the frames; `undefined` when they are not sealed.
  *
- * @throws KeyError, CorruptError, LimitError
+ * @throws KeyError, CorruptError, LimitError, UnsupportedError
  */
 export async function unlockHeader(
   source: ByteSource,
@@ -121,7 +135,7 @@ export async function readPageColumns(
 ): Promise<PageColumns> {
   const ref = root.pages[number]
   if (ref === undefined) throw new RangeError(`there is no index page ${number}`)
-  const raw = await readIndexFrame(source, sealing, ref.handle, 'page')
+  const raw = await readIndexFrame(source, sealing, ref.handle, 'page', ref.stream)
   if (Buffer.compare(blake3(raw), ref.digest) !== 0) {
     throw new CorruptError(
       'BAD_DIGEST',
@@ -149,7 +163,8 @@ async function readIndexFrame(
   source: ByteSource,
   sealing: Sealing | undefined,
   handle: Handle,
-  type: FrameTypeName
+  type: FrameTypeName,
+  stream: number
 ): Promise<Uint8Array> {
   const { name } = source
   const { offset, size } = handle
@@ -164,6 +179,7 @@ async function readIndexFrame(
   if (header.type !== type || frameHeaderSize + header.payloadSize !== frame.length) {
     throw broken(`expected an index ${type}, found a ${header.type} frame`)
   }
+  if (header.stream !== stream) throw broken(`the index ${type} there belongs to another stream`)
   return decodeIndexBytes(header.codec, frame.subarray(frameHeaderSize), header.rawSize)
 }
 
@@ -194,6 +210,7 @@ function checkRoot(
   }
   for (; streamOffset === root.streams[stream]?.size; stream++) streamOffset = 0
   if (stream !== root.streams.length) throw broken('its pages do not reach the end of every stream')
+  if (fileOffset !== rootOffset) throw broken('there are frames behind its last page')
 }
 
 function checkPage(page: PageColumns, ref: PageRef, end: number, where: string): void {

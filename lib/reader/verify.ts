@@ -1,20 +1,22 @@
 import { wipe, type Sealing } from '../crypto/sealing.js'
-import { toCredentials } from '../crypto/slots.js'
+import type { Credentials } from '../crypto/unlock.js'
 import { CorruptError } from '../errors.js'
+import type { IndexRoot } from '../format/index-root.js'
 import type { IndexPage } from '../format/index-page.js'
 import { memoryLimits } from '../limits.js'
 import { createWorkerPool, inlinePool, type WorkerPool } from '../workers/pool.js'
-import { createSlabPool } from '../workers/slabs.js'
+import type { SharedDictionary } from '../workers/prepared.js'
+import { createSlabPool, type SlabPool } from '../workers/slabs.js'
 import type { ByteSource } from './byte-source.js'
 import { frameSpans, openSpan, type FrameSpan } from './frame-spans.js'
+import { readDictionary } from './dictionary.js'
 import { createKnownBlocks, type KnownBlocks } from './known-blocks.js'
 import { createLayout } from './layout.js'
-import type { OpenOptions } from './open-snapshot.js'
 import { inOrder } from './ordered.js'
 import type { Range } from './ranges.js'
 import { readPage, readStructure, type Structure } from './structure.js'
 
-export interface VerifyOptions extends Pick<OpenOptions, 'passphrase' | 'identity'> {
+export interface VerifyOptions extends Credentials {
   /** Check header, footer, root and index pages only. */
   readonly quick?: boolean
   /** Worker threads, default one a core; 0 checks on this thread, which is right for small snapshots. */
@@ -41,26 +43,31 @@ export async function verifySnapshot(
   source: ByteSource,
   { quick = false, concurrency, signal, onProgress, ...credentials }: VerifyOptions = {}
 ): Promise<VerifyResult> {
-  const structure = await readStructure(source, toCredentials(credentials))
-  const { root, framesOffset, footer, sealing } = structure
-  const pool = quick ? undefined : concurrency === 0 ? inlinePool : createWorkerPool(concurrency)
-  const known = createKnownBlocks(source, structure)
+  const structure = await readStructure(source, credentials)
+  const { root, framesOffset, sealing } = structure
+  let pool: WorkerPool | undefined
   let chunkCount = 0
   try {
+    if (!quick) pool = concurrency === 0 ? inlinePool : createWorkerPool(concurrency)
+    const dictionary = await readDictionary({ source, root, sealing })
+    const known = createKnownBlocks(source, structure, dictionary)
+    let isDictionaryMet = root.dictionary === undefined
+    const onDictionary = (): void => void (isDictionaryMet = true)
+    const slabs = createSlabPool()
     let offset = framesOffset
     for (const [number, ref] of root.pages.entries()) {
       signal?.throwIfAborted()
       const page = await readPage(source, structure, number)
       if (pool !== undefined) {
+        const context = { source, sealing, dictionary, root, onDictionary, pool, slabs, signal }
         const range = { start: offset, end: ref.handle.offset }
-        chunkCount += await checkFrames({ source, sealing, pool, signal }, page, range)
+        chunkCount += await checkFrames(context, page, range)
         await checkRepeats(page, known)
       }
       offset = ref.handle.offset + ref.handle.size
       onProgress?.(offset)
     }
-    if (offset !== footer.root.offset)
-      throw broken(source.name, offset, 'there are frames that no index page describes')
+    if (!quick && !isDictionaryMet) throw strayDictionary(source.name, root)
     return { ...structure, fileSize: source.size, chunkCount }
   } finally {
     await pool?.close()
@@ -71,18 +78,22 @@ export async function verifySnapshot(
 interface CheckContext {
   readonly source: ByteSource
   readonly sealing: Sealing | undefined
+  readonly dictionary: SharedDictionary | undefined
+  readonly root: IndexRoot
+  /** Called when the dictionary's frame is met. */
+  readonly onDictionary: () => void
   readonly pool: WorkerPool
+  readonly slabs: SlabPool
   readonly signal: AbortSignal | undefined
 }
 
 /** Checks the frames before a page against it, and decodes the blocks. Gives the number of chunks. */
 async function checkFrames(
-  { source, sealing, pool, signal }: CheckContext,
+  { source, sealing, dictionary, root, onDictionary, pool, slabs, signal }: CheckContext,
   page: IndexPage,
   range: Range
 ): Promise<number> {
-  const slabs = createSlabPool()
-  const layout = createLayout(page, source.name)
+  const layout = createLayout(page, source.name, root.dictionary)
   const window = memoryLimits.batchesInWork(pool.size)
   const stored = frameSpans(source, range.start, range.end, slabs)
   const spans =
@@ -93,7 +104,8 @@ async function checkFrames(
     const blocks = span.frames.flatMap((frame) =>
       layout.take(frame, span.bytes.subarray(frame.start, frame.start + frame.size))
     )
-    await pool.run('decodeBlocks', { frames: span.bytes, blocks, where: source.name })
+    if (span.frames.some(({ header }) => header.type === 'dictionary')) onDictionary()
+    await pool.run('decodeBlocks', { frames: span.bytes, blocks, where: source.name, dictionary })
     span.release()
     return blocks.length
   }
@@ -114,6 +126,8 @@ async function checkRepeats(page: IndexPage, known: KnownBlocks): Promise<void> 
   }
 }
 
-function broken(where: string, offset: number, why: string): CorruptError {
+function strayDictionary(where: string, { dictionary }: IndexRoot): CorruptError {
+  const offset = dictionary?.handle.offset ?? 0
+  const why = 'the dictionary that the root names is none of the frames'
   return new CorruptError('BAD_STRUCTURE', `${where} is damaged at byte ${offset}: ${why}`, { where, offset })
 }

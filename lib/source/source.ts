@@ -1,5 +1,5 @@
 import { constants, open as openCallback, read, type BigIntStats } from 'node:fs'
-import { open, readFile, stat } from 'node:fs/promises'
+import { open, readFile, stat, type FileHandle } from 'node:fs/promises'
 import { basename } from 'node:path'
 import { Readable } from 'node:stream'
 import { promisify } from 'node:util'
@@ -22,6 +22,11 @@ export interface Source {
    * @param options.reuse a piece is only used until the next is asked for, so that its memory may be used again
    */
   read(options: { readonly reuse: boolean }): AsyncGenerator<Uint8Array, void>
+  /**
+   * Of a file or block device: fills `into` from an offset, before, while or after it is read; what lies behind
+   * the end is left alone.
+   */
+  readonly readAt?: (offset: number, into: Uint8Array) => Promise<void>
   close(): Promise<void>
 }
 
@@ -52,10 +57,25 @@ export async function openSource(path: string): Promise<Source> {
       : stats.isBlockDevice()
         ? await deviceSize(path)
         : undefined
-    return handleSource(handle, path, stats.isFile() ? stats : undefined, size)
+    const source = handleSource(handle, path, stats.isFile() ? stats : undefined, size)
+    return size === undefined ? source : { ...source, readAt: readerAt(handle, path) }
   } catch (error) {
     await handle.close()
     throw error
+  }
+}
+
+function readerAt(handle: FileHandle, name: string): (offset: number, into: Uint8Array) => Promise<void> {
+  return async (offset, into) => {
+    for (let filled = 0; filled < into.length;) {
+      const { bytesRead } = await handle
+        .read(into, filled, into.length - filled, offset + filled)
+        .catch((error: unknown) => {
+          throw sourceError(error, name)
+        })
+      if (bytesRead === 0) return
+      filled += bytesRead
+    }
   }
 }
 

@@ -2,6 +2,7 @@ import { constants, fstatSync, type Stats } from 'node:fs'
 import { lstat, open, realpath, rename, rm, stat, type FileHandle } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { errnoOf, TargetError } from '../errors.js'
+import { createEarlyFlush, type EarlyFlush } from './early-flush.js'
 import { targetError, writeAll } from './write-all.js'
 
 /** Where bytes go. Nothing looks finished before `commit`; `discard` leaves what was there before. */
@@ -112,7 +113,9 @@ async function openPartial(
   const own = await handle.stat()
   if (mode !== undefined) await handle.chmod(mode & 0o7777).catch(() => undefined) // not every filesystem has modes
   const isOwn = async (): Promise<boolean> => isSame(own, await statIfThere(partial))
+  const early = createEarlyFlush(handle)
   const flush = async (): Promise<void> => {
+    await early.end()
     await handle.sync()
     if (!(await isOwn()))
       throw exists(partial, `${partial} was taken over by another hexz --force, which will make ${name}`)
@@ -125,7 +128,7 @@ async function openPartial(
   const undo = async (): Promise<void> => {
     if (await isOwn()) await rm(partial, { force: true })
   }
-  return fileTarget({ name, handle, isBlank: true, isSeekable: true, flush, publish, undo })
+  return fileTarget({ name, handle, isBlank: true, isSeekable: true, early, flush, publish, undo })
 }
 
 /** Renames, unless somebody made the target in the meantime. */
@@ -165,6 +168,7 @@ interface FileTargetParts {
   readonly handle: FileHandle
   readonly isBlank: boolean
   readonly isSeekable: boolean
+  readonly early?: EarlyFlush
   /** Makes what was written durable and closes the handle. */
   readonly flush: () => Promise<void>
   /** Makes the result seen under its name. */
@@ -174,9 +178,16 @@ interface FileTargetParts {
 }
 
 function fileTarget(parts: FileTargetParts): FileTarget {
-  const { name, handle, isBlank, isSeekable, flush, publish, undo } = parts
+  const { name, handle, isBlank, isSeekable, early, flush, publish, undo } = parts
   const inWords = (error: unknown): never => {
     throw error instanceof TargetError ? error : targetError(error, name)
+  }
+  const wrote = (pieces: readonly Uint8Array[]): void => {
+    try {
+      early?.wrote(pieces.reduce((sum, piece) => sum + piece.length, 0))
+    } catch (error) {
+      inWords(error)
+    }
   }
   let isCommitted = false
   let committing: Promise<void> | undefined
@@ -193,14 +204,21 @@ function fileTarget(parts: FileTargetParts): FileTarget {
     await committing?.catch(() => undefined) // told by commit()
     if (isCommitted) return
     await undo()
+    await early?.end().catch(() => undefined) // the handle must not be closed under it
     await handle.close().catch(() => undefined) // closed already when finish() failed half-way
   }
   return {
     name,
     isBlank,
     isSeekable,
-    write: (pieces) => writeAll(handle.fd, pieces, name),
-    writeAt: (offset, piece) => writeAll(handle.fd, [piece], name, offset),
+    async write(pieces) {
+      await writeAll(handle.fd, pieces, name)
+      wrote(pieces)
+    },
+    async writeAt(offset, piece) {
+      await writeAll(handle.fd, [piece], name, offset)
+      wrote([piece])
+    },
     setSize: (size) => handle.truncate(size).catch(inWords),
     async commit() {
       committing = finish().catch(inWords)

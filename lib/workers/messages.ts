@@ -16,8 +16,9 @@ export interface PlainError {
   readonly details?: ErrorDetails | undefined
 }
 
-export type Reply =
-  { readonly id: number; readonly result: unknown } | { readonly id: number; readonly error: PlainError }
+export type Reply = { readonly id: number; readonly elapsedMs: number } & (
+  { readonly result: unknown } | { readonly error: PlainError }
+)
 
 export function flattenError(error: unknown): PlainError {
   if (!(error instanceof Error)) return { className: 'Error', message: String(error) }

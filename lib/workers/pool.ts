@@ -14,6 +14,8 @@ export interface WorkerPool {
   /** Tasks that can run at the same time. */
   readonly size: number
   run<Name extends TaskName>(name: Name, args: TaskArgs<Name>): Promise<TaskResult<Name>>
+  /** Seconds that threads have worked on each kind of task. */
+  readonly worked: ReadonlyMap<TaskName, number>
   close(): Promise<void>
 }
 
@@ -22,6 +24,7 @@ export const inlinePool: WorkerPool = {
   size: 1,
   run: ((name: TaskName, args: never) =>
     (tasks[name] as (args: never) => Promise<unknown>)(args)) as WorkerPool['run'],
+  worked: new Map(),
   close: () => Promise.resolve()
 }
 
@@ -47,7 +50,7 @@ export function defaultWorkerCount(): number {
 }
 
 /**
- * A pool of worker threads. Which thread takes which task has no influence on any result. A thread that
+ * A pool of worker threads, each started when there is work that no other is free for. Which thread takes which task has no influence on any result. A thread that
  * dies rejects every task it held and every later one: work is never lost in silence.
  *
  * @param size 1 to 64
@@ -58,10 +61,12 @@ export function createWorkerPool(size: number = defaultWorkerCount()): WorkerPoo
     throw new UsageError(`concurrency ${size} is not a whole number from 1 to ${memoryLimits.workerCountMax}`)
   }
   const waiting: Job[] = []
+  const worked = new Map<TaskName, number>()
   let failure: Error | undefined
   let nextId = 0
 
-  const threads = Array.from({ length: size }, () => {
+  const threads: Thread[] = []
+  const start = (): Thread => {
     const worker = new Worker(new URL('./worker.js', import.meta.url), {
       // A task's garbage is short-lived and small beside the codecs' buffers: a small nursery finds it soon.
       resourceLimits: { maxYoungGenerationSizeMb: 2 }
@@ -70,6 +75,7 @@ export function createWorkerPool(size: number = defaultWorkerCount()): WorkerPoo
     worker.on('message', (reply: Reply) => {
       const job = thread.jobs.get(reply.id)
       thread.jobs.delete(reply.id)
+      if (job !== undefined) worked.set(job.name, (worked.get(job.name) ?? 0) + reply.elapsedMs / 1000)
       dispatch()
       if ('error' in reply) job?.reject(reviveError(reply.error))
       else job?.resolve(reply.result)
@@ -78,8 +84,20 @@ export function createWorkerPool(size: number = defaultWorkerCount()): WorkerPoo
       fail(new Error(`a worker thread failed: ${error.message}`, { cause: error }))
     )
     worker.on('exit', (code) => fail(new Error(`a worker thread ended with code ${code}`)))
+    threads.push(thread)
     return thread
-  })
+  }
+
+  /** The thread with least to do: a new one rather than one that is busy. */
+  const choose = (): Thread | undefined => {
+    const least = threads.reduce<Thread | undefined>(
+      (found, other) => (found === undefined || other.jobs.size < found.jobs.size ? other : found),
+      undefined
+    )
+    if (least?.jobs.size === 0) return least
+    if (threads.length < size) return start()
+    return least !== undefined && least.jobs.size < tasksPerWorker ? least : undefined
+  }
 
   const fail = (error: Error): void => {
     failure ??= error
@@ -92,10 +110,9 @@ export function createWorkerPool(size: number = defaultWorkerCount()): WorkerPoo
 
   const dispatch = (): void => {
     while (waiting.length > 0) {
-      const thread = threads.reduce((least, other) => (other.jobs.size < least.jobs.size ? other : least))
-      if (thread.jobs.size >= tasksPerWorker) return
-      const job = waiting.shift()
-      if (job === undefined) return
+      const thread = choose()
+      const job = thread === undefined ? undefined : waiting.shift()
+      if (thread === undefined || job === undefined) return
       thread.jobs.set(job.id, job)
       thread.worker.postMessage({ id: job.id, name: job.name, args: job.args })
     }
@@ -103,6 +120,7 @@ export function createWorkerPool(size: number = defaultWorkerCount()): WorkerPoo
 
   return {
     size,
+    worked,
     run: (name, args) =>
       new Promise((resolve, reject) => {
         if (failure !== undefined) {

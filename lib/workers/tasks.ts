@@ -1,12 +1,6 @@
 import { readSync } from 'node:fs'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { isZero } from '../chunking/zero.js'
-import {
-  createBlockDecoder,
-  createBlockEncoder,
-  type BlockDecoder,
-  type BlockEncoder
-} from '../compression/codecs.js'
 import { openFrame, sealFrame, type Sealing } from '../crypto/sealing.js'
 import { writeFields } from '../format/bytes.js'
 import {
@@ -21,7 +15,9 @@ import { becameShorter, sourceError } from '../source/source-error.js'
 import { blake3, digestSize } from '../format/digest.js'
 import { memoryLimits } from '../limits.js'
 import { countOutput } from './collect.js'
+import { countSamples, measureCandidate, screenSamples, trainCandidate } from './dictionary-tasks.js'
 import { flattenError, type PlainError } from './messages.js'
+import { decoderFor, encoderFor, type SharedDictionary } from './prepared.js'
 
 /**
  * The heavy work, a batch at a time, as functions of plain data and shared memory. They run in worker
@@ -30,7 +26,18 @@ import { flattenError, type PlainError } from './messages.js'
  * Between two codec calls they give the event loop a turn: the bindings hold on to their output buffers
  * until then, and a batch's worth of them in each thread is most of what a build would keep in memory.
  */
-export const tasks = { digestChunks, compressChunks, sealFrames, openFrames, decodeBlocks, loadBlocks }
+export const tasks = {
+  digestChunks,
+  compressChunks,
+  sealFrames,
+  openFrames,
+  decodeBlocks,
+  loadBlocks,
+  screenSamples,
+  countSamples,
+  trainCandidate,
+  measureCandidate
+}
 export type Tasks = typeof tasks
 
 export interface DigestChunksArgs {
@@ -63,6 +70,8 @@ export interface CompressChunksArgs {
   readonly stream: number
   readonly codec: CodecName
   readonly level: number
+  /** For Zstd: tried on the first chunk, and used for all of them when it makes that one smaller. */
+  readonly dictionary?: SharedDictionary | undefined
   /** Takes the block frames; must hold every chunk raw with its frame header. */
   readonly frames: Uint8Array
 }
@@ -74,15 +83,24 @@ async function compressChunks({
   stream,
   codec,
   level,
+  dictionary,
   frames
 }: CompressChunksArgs): Promise<number[]> {
-  const encode = encoderFor(codec, level)
+  const plain = encoderFor(codec, level)
+  const encode = dictionary === undefined ? plain : encoderFor(codec, level, dictionary)
+  let usesDictionary = dictionary !== undefined
   const sizes: number[] = []
   let offset = 0
   for (const [start, rawSize, streamOffset] of chunks) {
     const raw = bytes.subarray(start, start + rawSize)
-    const shrunk = encode(raw)
+    let shrunk = usesDictionary ? encode(raw) : plain(raw)
     countOutput(rawSize)
+    if (usesDictionary && offset === 0) {
+      const other = plain(raw)
+      countOutput(rawSize)
+      usesDictionary = shrunk !== undefined && shrunk.length < (other ?? raw).length
+      if (!usesDictionary) shrunk = other
+    }
     const stored = shrunk ?? raw
     const payloadSize = blockPrefixSize + stored.length
     frames.set(writeFields(blockPrefixSize).u64(streamOffset).done(), offset + frameHeaderSize)
@@ -91,6 +109,7 @@ async function compressChunks({
       type: 'block',
       codec: shrunk === undefined ? 'raw' : codec,
       stream,
+      usesDictionary: usesDictionary && shrunk !== undefined,
       rawSize
     })
     sizes.push(frameHeaderSize + payloadSize)
@@ -154,6 +173,8 @@ export interface DecodeBlocksArgs {
   readonly bytes?: Uint8Array
   readonly where: string
   readonly sealing?: Sealing | undefined
+  /** What blocks that are flagged for it need. */
+  readonly dictionary?: SharedDictionary | undefined
 }
 
 /** Decodes block frames and checks checksum, sizes and digest of each. */
@@ -172,12 +193,12 @@ async function decodeBlocks(args: DecodeBlocksArgs): Promise<void> {
  * @returns memory of the codec or a part of `frames`; to be copied
  */
 export function decodeBlock(
-  { frames, where, sealing }: Omit<DecodeBlocksArgs, 'blocks' | 'bytes'>,
+  { frames, where, sealing, dictionary }: Omit<DecodeBlocksArgs, 'blocks' | 'bytes'>,
   block: BlockPlace
 ): Uint8Array {
   const stored = frames.subarray(block.start, block.start + block.storedSize)
   const frame = sealing === undefined ? stored : openFrame(sealing, stored, where, block.offset)
-  const raw = checkBlockFrame(frame, block, decoderFor(), where)
+  const raw = checkBlockFrame(frame, block, decoderFor(dictionary), where)
   countOutput(raw.length)
   return raw
 }
@@ -194,7 +215,7 @@ export interface LoadGroup {
   readonly chunks: readonly Uint8Array[]
 }
 
-export interface LoadBlocksArgs extends Pick<DecodeBlocksArgs, 'where' | 'sealing'> {
+export interface LoadBlocksArgs extends Pick<DecodeBlocksArgs, 'where' | 'sealing' | 'dictionary'> {
   /** The file. */
   readonly fd?: number | undefined
   readonly groups: readonly LoadGroup[]
@@ -209,7 +230,8 @@ async function loadBlocks({
   fd,
   groups,
   where,
-  sealing
+  sealing,
+  dictionary
 }: LoadBlocksArgs): Promise<(PlainError | undefined)[]> {
   const errors: (PlainError | undefined)[] = []
   for (const { blocks, chunks, ...group } of groups) {
@@ -217,7 +239,7 @@ async function loadBlocks({
       const frames = group.frames ?? readFrames(fd, group, where)
       for (const [i, block] of blocks.entries()) {
         if (i > 0) await nextTurn()
-        chunks[i]?.set(decodeBlock({ frames, where, sealing }, block))
+        chunks[i]?.set(decodeBlock({ frames, where, sealing, dictionary }, block))
       }
       errors.push(undefined)
     } catch (error) {
@@ -251,18 +273,4 @@ function readFrames(
     throw sourceError(error, where)
   }
   return into
-}
-
-/** One prepared codec a thread, since preparing costs more than a block. */
-let encoder: { readonly key: string; readonly encode: BlockEncoder } | undefined
-let decoder: BlockDecoder | undefined
-
-function encoderFor(codec: CodecName, level: number): BlockEncoder {
-  const key = `${codec} ${level}`
-  if (encoder?.key !== key) encoder = { key, encode: createBlockEncoder(codec, level) }
-  return encoder.encode
-}
-
-function decoderFor(): BlockDecoder {
-  return (decoder ??= createBlockDecoder())
 }

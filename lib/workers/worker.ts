@@ -10,10 +10,12 @@ parentPort?.on('message', ({ id, name, args }: Request) => {
 })
 
 async function run(id: number, name: string, args: unknown): Promise<void> {
+  const start = performance.now()
+  const elapsedMs = (): number => performance.now() - start
   try {
     const task = tasks[name as keyof typeof tasks] as (args: unknown) => Promise<unknown>
-    parentPort?.postMessage({ id, result: await task(args) })
+    parentPort?.postMessage({ id, result: await task(args), elapsedMs: elapsedMs() })
   } catch (error) {
-    parentPort?.postMessage({ id, error: flattenError(error) })
+    parentPort?.postMessage({ id, error: flattenError(error), elapsedMs: elapsedMs() })
   }
 }

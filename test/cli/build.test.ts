@@ -113,6 +113,8 @@ await t.test('--json: one line with the same figures, beside the snapshot and ne
     rawSize: disk.length + ram.length,
     storedSize: statSync(at('a.st')).size,
     streams: snapshot.streams,
+    dictionary: null,
+    dictionaryReason: null,
     forgottenCount: 0,
     digest: hex(snapshot.digest)
   }

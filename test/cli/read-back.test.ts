@@ -149,6 +149,7 @@ await t.test('inspect', async (t) => {
     storedSize: size,
     streams,
     dictionary: null,
+    dictionaryReason: null,
     indexPageCount: root.pages.length,
     digest
   })

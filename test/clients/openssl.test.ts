@@ -1,11 +1,17 @@
 import { execFileSync } from 'node:child_process'
-import { readFileSync, writeFileSync } from 'node:fs'
+import { createPrivateKey } from 'node:crypto'
+import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
-import { decodeKeySlot } from '../../lib/format/key-slots.js'
+import { readIdentity, readRecipient } from '../../lib/crypto/keys.js'
+import { unlock } from '../../lib/crypto/unlock.js'
+import { openSnapshot } from '../../lib/index.js'
+import { decodeKeySlot, encodeKeySlot } from '../../lib/format/key-slots.js'
 import { hex } from '../helpers/bytes.js'
 import { textBytes } from '../helpers/data.js'
+import { caught, rejected } from '../helpers/errors.js'
 import { eachOf, failsWith, runCli, scratch } from '../helpers/run-cli.js'
+import { onTerminal, skipTerminal } from '../helpers/terminal.js'
 
 const hasOpenssl = ((): boolean => {
   try {
@@ -53,10 +59,17 @@ await t.test('openssl', { skip: hasOpenssl ? false : 'openssl is not installed' 
     t.equal(built.code, 0, built.stderr)
     writeFileSync(at('r.st'), built.stdout)
     t.notOk(built.stdout.includes(disk.subarray(0, 16)))
-    await eachOf([...identities.keys(), 'k4096.pem'], async (name) => {
+    for (const name of [...identities.keys(), 'k4096.pem']) {
+      const askPassphrase = (): Promise<Buffer> => Promise.resolve(Buffer.from(env.HEXZ_PASSPHRASE))
+      const identity = await readIdentity(readFileSync(at(name)), name, askPassphrase)
+      const opened = await openSnapshot(at('r.st'), { identity })
+      t.ok((await opened.read('disk', 0, disk.length)).equals(disk), `${name}: the bytes are back`)
+      await opened.close()
+    }
+    await eachOf(['k.pem', 'k8e.pem', 'k.p12'], async (name) => {
       const { code, stdout, stderr } = await runCli(['extract', 'r.st', '--identity', name], { cwd, env })
       t.equal(code, 0, `${name}: ${stderr}`)
-      t.ok(stdout.equals(disk), `${name}: the bytes are back`)
+      t.ok(stdout.equals(disk), `${name}: the bytes are back by the command line`)
     })
     const listed = await runCli(['key', 'list', 'r.st', '--json'], { cwd })
     const idOf = (name: string): string =>
@@ -95,10 +108,6 @@ await t.test('openssl', { skip: hasOpenssl ? false : 'openssl is not installed' 
     t.equal(dataKey.length, 32)
     writeFileSync(at('key'), dataKey)
     openssl(`pkeyutl -encrypt -pubin -inkey p.pem -in key -out wrapped2 ${oaep}`)
-    const { encodeKeySlot } = await import('../../lib/format/key-slots.js')
-    const { readRecipient } = await import('../../lib/crypto/keys.js')
-    const { unlock } = await import('../../lib/crypto/slots.js')
-    const { createPrivateKey } = await import('node:crypto')
     t.ok(readRecipient(readFileSync(at('p.pem'), 'latin1'), 'p.pem'))
     const area = Buffer.alloc(16 * 640)
     area.set(encodeKeySlot({ ...slot, wrappedKey: readFileSync(at('wrapped2')) }))
@@ -135,14 +144,20 @@ await t.test('openssl', { skip: hasOpenssl ? false : 'openssl is not installed' 
       ['--identity', 'c.pem', 'c.pem is not a private key in PEM or PKCS#12'],
       ['--identity', 'disk.img', 'disk.img is not a private key in PEM or PKCS#12']
     ]
-    await eachOf(cases, async ([flag, name, message]) => {
+    for (const [flag, name, message] of cases) {
+      const bytes = readFileSync(at(name))
+      const passphrase = (): Promise<Buffer> => Promise.resolve(Buffer.from('pp-7391'))
+      const found =
+        flag === '--recipient'
+          ? caught(() => readRecipient(bytes.toString('latin1'), name))
+          : await rejected(readIdentity(bytes, name, passphrase))
+      t.equal(found, `KeyError KEY_UNUSABLE: ${message}`, `${flag} ${name}`)
+    }
+    const some = cases.filter(([, name]) => name.startsWith('ec.p'))
+    await eachOf(some, async ([flag, name, message]) => {
       const words = flag === '--recipient' ? ['build', 'disk.img'] : ['extract', 'r.st']
-      failsWith(
-        t,
-        await runCli([...words, flag, name], { cwd, env }),
-        { code: 6, message },
-        `${flag} ${name}`
-      )
+      const result = await runCli([...words, flag, name], { cwd, env })
+      failsWith(t, result, { code: 6, message }, `${flag} ${name}`)
     })
   })
 
@@ -154,23 +169,48 @@ await t.test('openssl', { skip: hasOpenssl ? false : 'openssl is not installed' 
       /^ours\.key \(keep it secret\), ours\.crt \(give it away\), key id [0-9a-f]{64}\n$/
     )
     t.match(execFileSync('stat', ['-c', '%a', at('ours.key')]).toString(), '600')
-    t.match(readFileSync(at('ours.key'), 'latin1'), /^-----BEGIN ENCRYPTED PRIVATE KEY-----\n/)
+    t.match(readFileSync(at('ours.key'), 'latin1'), /^-----BEGIN ENCRYPTED PRIVATE KEY-----\n[^\r]+$/)
+    t.match(readFileSync(at('ours.crt'), 'latin1'), /^-----BEGIN CERTIFICATE-----\n[^\r]+$/)
     const shown = openssl('x509 -in ours.crt -noout -text').toString()
     t.match(shown, /Subject: CN ?= ?ours\n/)
     t.match(shown, /Public-Key: \(2048 bit\)/)
     openssl('verify -CAfile ours.crt ours.crt')
+    const asn1 = openssl('asn1parse -in ours.key').toString()
+    t.match(asn1, /PBES2[^]*PBKDF2[^]*INTEGER +:0927C0\n[^]*hmacWithSHA256[^]*aes-256-cbc/, '600,000 rounds')
     const fromKey = openssl('pkey -in ours.key -passin pass:pp-7391 -pubout').toString()
     t.equal(fromKey, openssl('x509 -in ours.crt -noout -pubkey').toString(), 'they belong together')
     t.throws(() => openssl('pkey -in ours.key -passin pass:other -noout'), /maybe wrong password|bad decrypt/)
 
+    if (skipTerminal !== false) t.comment(`left out: ${skipTerminal}`)
+    else {
+      const prompt = /ours\.key: ?$/
+      const asked = await onTerminal(cwd, 'openssl pkey -in ours.key -noout', ['pp-7391\r'], prompt)
+      t.match(asked.shown, /^Enter pass ?phrase for ours\.key:/, 'openssl asks for the passphrase')
+      t.equal(asked.code, 0)
+    }
+
     const before = readFileSync(at('ours.key'))
+    for (const [missing, left] of [
+      ['ours.crt', 'ours.key'],
+      ['ours.key', 'ours.crt']
+    ] as const) {
+      renameSync(at(missing), at('kept'))
+      failsWith(
+        t,
+        await runCli(['keygen', '-o', 'ours'], { cwd, isDetached: true }),
+        { code: 4, message: `${left} exists already, and a key is never replaced; choose another name` },
+        'keygen again, told before a passphrase is asked for'
+      )
+      t.notOk(existsSync(at(missing)))
+      renameSync(at('kept'), at(missing))
+    }
+    t.ok(readFileSync(at('ours.key')).equals(before))
     failsWith(
       t,
-      await runCli(['keygen', '-o', 'ours', '--plain'], { cwd }),
-      { code: 4, message: 'ours.key exists already, and a key is never replaced; choose another name' },
-      'keygen again'
+      await runCli(['keygen', '-o', 'new', '--plain', '--passphrase-file', 'p'], { cwd }),
+      { code: 2, message: '--plain leaves the private key unencrypted, but a passphrase is named; give one' },
+      'keygen --plain with a passphrase'
     )
-    t.ok(readFileSync(at('ours.key')).equals(before))
     const built = await runCli(['build', 'disk.img', '--recipient', 'ours.crt', '-o', 'o.st'], { cwd })
     t.equal(built.code, 0, built.stderr)
     const back = await runCli(['extract', 'o.st', '--identity', 'ours.key'], { cwd, env })

@@ -113,12 +113,12 @@ await t.test('codecs: what does not shrink is not encoded', (t) => {
 
 await t.test('codecs: the level is used, up to the highest', (t) => {
   const raw = textBytes(20_000, 1)
-  const sizes = [1, 3, 9, 19, 20, 22].map((level) => {
+  const sizes = [1, 3, 9, 19].map((level) => {
     const stored = createBlockEncoder('zstd', level)(raw) ?? raw
     t.equal(difference(decode('zstd', stored, raw.length), raw), 'equal', `level ${level}`)
     return stored.length
   })
-  t.equal(new Set(sizes.slice(0, 4)).size, 4, `sizes at levels 1, 3, 9, 19, 20, 22: ${sizes.join(', ')}`)
+  t.equal(new Set(sizes).size, 4, `sizes at levels 1, 3, 9, 19: ${sizes.join(', ')}`)
   t.ok((sizes[3] ?? 0) < 0.9 * (sizes[0] ?? 0))
   t.end()
 })
@@ -129,7 +129,22 @@ await t.test('codecs: a dictionary is used on both sides', (t) => {
   const stored = createBlockEncoder('zstd', 3, dictionary)(raw)
   if (stored === undefined) throw new Error('text shrinks')
   t.ok(stored.length < (createBlockEncoder('zstd', 3)(raw)?.length ?? 0))
-  t.equal(difference(createBlockDecoder(dictionary)('zstd', stored, raw.length), raw), 'equal')
+  t.equal(difference(createBlockDecoder(dictionary)('zstd', stored, raw.length, true), raw), 'equal')
+  const plain = createBlockEncoder('zstd', 3)(raw) ?? raw
+  t.equal(
+    difference(createBlockDecoder(dictionary)('zstd', plain, raw.length), raw),
+    'equal',
+    'without it, too'
+  )
+  t.equal(
+    caught(() => createBlockDecoder()('zstd', stored, raw.length, true)),
+    'CorruptError BAD_STRUCTURE: damaged: it needs a dictionary that is not there'
+  )
+  t.match(
+    caught(() => createBlockDecoder(dictionary)('zstd', stored, raw.length, false)),
+    /^CorruptError BAD_STRUCTURE: damaged: zstd bytes that should decode to 4096 bytes/,
+    'what is not flagged does not get it'
+  )
   t.end()
 })
 

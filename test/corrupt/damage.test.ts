@@ -133,7 +133,7 @@ for (const { name, plain, snapshot } of samples) {
     const missed: string[] = []
     const invented: string[] = []
     for (let offset = 0; offset < snapshot.length; offset++) {
-      for (const mask of [0x01, 0x80, 0xff]) {
+      for (const mask of [1 << (offset & 7), 0xff]) {
         const flipped = Buffer.from(snapshot)
         flipped[offset] = (snapshot[offset] ?? 0) ^ mask
         if ((await namedError(() => verifySnapshot(inMemory(flipped), { concurrency: 0 }))) === undefined)
@@ -162,6 +162,6 @@ for (const { name, plain, snapshot } of samples) {
 
 const sizes = samples.reduce((sum, { snapshot }) => sum + snapshot.length, 0)
 t.equal(cutCount, sizes, 'a cut for each byte')
-t.equal(flipCount, 3 * sizes, 'three flips for each byte')
-process.stdout.write(`# damage cases: cut ${cutCount}, flipped ${flipCount}\n`)
-t.comment(`damage cases: cut ${cutCount}, flipped ${flipCount}`)
+t.equal(flipCount, 2 * sizes, 'two flips for each byte')
+// Standard error, because the reporter keeps what passes to itself.
+process.stderr.write(`damage cases: cut ${cutCount}, flipped ${flipCount}\n`)

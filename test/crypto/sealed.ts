@@ -1,5 +1,6 @@
 import { generateKeyPairSync, type KeyObject } from 'node:crypto'
 import { pipeline } from 'node:stream/promises'
+import type { ScryptCost } from '../../lib/crypto/scrypt.js'
 import { wrapForRecipient } from '../../lib/crypto/slots.js'
 import { makeSealing } from '../../lib/crypto/sealing.js'
 import { sealOverhead } from '../../lib/format/frame.js'
@@ -12,10 +13,16 @@ import type { StreamStart } from '../../lib/records.js'
 import { createWorkerPool, inlinePool } from '../../lib/workers/pool.js'
 import { chunker, compressor, dedupFilter, encryptor, indexer, sink } from '../../transforms/index.js'
 
-/** Made once for a test file: RSA is slow to make, and fast to open with, which scrypt is not. */
-export function makeRsaPair(bits = 2048): { publicKey: KeyObject; privateKey: KeyObject } {
+/**
+ * Made once for a test file: RSA is slow to make, and fast to open with, which scrypt is not. Files of keys
+ * must have 2048 bits; here, where none is read, fewer are faster.
+ */
+export function makeRsaPair(bits = 1024): { publicKey: KeyObject; privateKey: KeyObject } {
   return generateKeyPairSync('rsa', { modulusLength: bits })
 }
+
+/** The least that is in bounds: a passphrase of a test is no secret. */
+export const cheapScrypt: ScryptCost = { logN: 10, r: 1, p: 1 }
 
 export const streamNames = ['disk', 'memory'] as const
 

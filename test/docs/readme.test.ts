@@ -89,6 +89,11 @@ const checks: Record<string, (outcome: Outcome) => void | Promise<void>> = {
     'range.bin',
     image.subarray(1024 * 1024, 1028 * 1024)
   ),
+  'hexz extract eda.st --in-place -o back.img': ({ t, read, stderr }) => {
+    t.match(stderr, /; 0 B \(0 bytes\) differed and were written/)
+    t.ok(read('back.img').equals(image))
+  },
+  'hexz diff disk.st out.st': says('stderr', /^hexz: disk: no byte differs\n$/),
   'head -c 100000 out.st > cut.st': silent,
   'hexz recover cut.st -o saved.img': ({ t, read, stderr }) => {
     const saved = read('saved.img')

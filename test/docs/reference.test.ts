@@ -2,8 +2,10 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { helpOf } from '../../lib/commands/command.js'
+import { differentExit } from '../../lib/commands/diff.js'
 import { commands } from '../../lib/commands/index.js'
 import { exitCodes } from '../../lib/errors.js'
+import { serveFile } from '../helpers/http-server.js'
 import { hexz, makeTools, root, run, skipUnless } from './run.js'
 
 const read = (name: string): string => readFileSync(join(root, 'docs', name), 'utf8')
@@ -73,10 +75,10 @@ void t.test('the codes of lib/errors.ts are those of docs/errors.md', (t) => {
   const others = rows(read('errors.md')).filter(([code = '']) => !code.startsWith('`'))
   t.same(
     others.map(([exit]) => exit),
-    ['1', '129', '130', '143', '141']
+    ['1', '9', '129', '130', '143', '141']
   )
   const listed = rows(section(cliDoc, '## Exit codes')).flatMap(([exit = '']) => exit.split(', '))
-  const known = new Set([0, 1, ...Object.values(exitCodes), 129, 130, 143, 141])
+  const known = new Set([0, 1, ...Object.values(exitCodes), differentExit, 129, 130, 143, 141])
   t.same(listed.map(Number), [...known])
   t.end()
 })
@@ -129,8 +131,10 @@ void t.test('the keys of the JSON are those of docs/cli.md', async (t) => {
     t.same(found.toSorted(), expected.toSorted(), heading)
   }
 
-  const built = await hexz(['build', image, '-o', at('disk.st'), '--json', '--memory', image])
-  holds('### JSON of build and pack', built.stdout.toString())
+  const built = await hexz(['build', image, '-o', at('disk.st'), '--json', '--timings', '--memory', image])
+  const { sometimes } = keysOf('### JSON of build and pack')
+  const timings = sometimes.filter((key) => key.startsWith('timings.'))
+  holds('### JSON of build and pack', built.stdout.toString(), timings)
   t.equal(built.stderr, '')
   const piped = await hexz(['pack', image, '--json', '--memory', image])
   holds('### JSON of build and pack', piped.stderr)
@@ -141,6 +145,15 @@ void t.test('the keys of the JSON are those of docs/cli.md', async (t) => {
   holds('### JSON of extract', (await hexz(['extract', at('disk.st'), '--length', '1', '--json'])).stderr)
   holds('### JSON of inspect', (await hexz(['inspect', at('disk.st'), '--json'])).stdout.toString())
   holds('### JSON of verify', (await hexz(['verify', at('disk.st'), '--json'])).stdout.toString())
+
+  const inPlace = await hexz(['extract', at('disk.st'), '-o', at('copy'), '--json', '--in-place'])
+  holds('### JSON of extract', inPlace.stdout.toString(), ['writtenSize'])
+  const { url } = await serveFile(t, readFileSync(at('disk.st')))
+  const fetched = await hexz(['extract', url, '-o', at('fetched'), '--json'])
+  holds('### JSON of extract', fetched.stdout.toString(), ['fetchedSize', 'requestCount'])
+  writeFileSync(at('copy'), 'x')
+  await hexz(['build', at('copy'), '-o', at('small.st')])
+  holds('### JSON of diff', (await hexz(['diff', at('disk.st'), at('small.st'), '--json'])).stdout.toString())
 
   const bytes = readFileSync(at('disk.st'))
   bytes[50_000] = (bytes[50_000] ?? 0) ^ 1

@@ -181,7 +181,11 @@ await t.test('header: fields out of range', (t) => {
   t.equal(decode({ 24: 2 }), unknown('chunker 2'))
   t.equal(decode({ 25: 3 }), unknown('codec 3'))
   t.equal(decode({ 27: 0 }), unknown('digest 0'))
-  t.equal(decode({ 28: 1 }), unknown('cipher 1'), 'a cipher, but not encrypted')
+  t.equal(
+    decode({ 28: 1 }),
+    'CorruptError BAD_STRUCTURE: the header of x is damaged: cipher 1 does not go with its flags',
+    'a cipher, but not encrypted'
+  )
   t.equal(decode({ 29: 16 }), unknown('key slot layout 16'))
   t.equal(decode({ 31: 2 }), unknown('key slot layout 0'))
   const encrypted = { ...header, encrypted: true }

@@ -47,6 +47,20 @@ export function textBytes(size: number, seed: number): Buffer {
   return bytes
 }
 
+/** Sentences out of a few hundred random ones: what a dictionary is for, because small chunks repeat little in themselves. */
+export function phraseBytes(size: number, seed: number): Buffer {
+  const phrases = Array.from({ length: 400 }, (_, i) => randomBytes(60, i).toString('base64'))
+  const random = createRandom(seed)
+  const bytes = Buffer.alloc(size)
+  for (let offset = 0; offset < size;)
+    offset += bytes.write(
+      `${phrases[random.below(phrases.length)] ?? ''} ${random.below(1000)}\n`,
+      offset,
+      'latin1'
+    )
+  return bytes
+}
+
 export function zeroBytes(size: number): Buffer {
   return Buffer.alloc(size)
 }

@@ -20,6 +20,8 @@ export interface CliOptions {
   readonly env?: Readonly<Record<string, string>>
   /** Runs the command as this user. */
   readonly uid?: number
+  /** In a session of its own, which has no terminal. */
+  readonly isDetached?: boolean
   /** Options of node itself. */
   readonly nodeOptions?: readonly string[]
 }
@@ -39,15 +41,20 @@ export async function runCli(args: readonly string[], options: CliOptions = {}):
   return finished(child)
 }
 
+export interface StartOptions extends CliOptions {
+  readonly stdio?: SpawnOptions['stdio']
+}
+
 /** Starts `hexz ARGS`; all three standard streams are pipes unless `stdio` says otherwise. */
 export function startCli(
   args: readonly string[],
-  { cwd, env, uid, nodeOptions = [], stdio = 'pipe' }: CliOptions & { stdio?: SpawnOptions['stdio'] } = {}
+  { cwd, env, uid, nodeOptions = [], isDetached = false, stdio = 'pipe' }: StartOptions = {}
 ): ChildProcess {
   // The test runner puts a hook with signal handlers of its own into every Node process that it can see.
   const command = ['-c', 'unset NODE_OPTIONS; exec "$@"', 'sh', process.execPath, ...nodeOptions, cliPath]
   return spawn('sh', [...command, ...args], {
     stdio,
+    detached: isDetached,
     env: { ...process.env, ...env },
     ...(cwd === undefined ? {} : { cwd }),
     ...(uid === undefined ? {} : { uid, gid: uid })

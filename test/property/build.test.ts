@@ -52,11 +52,11 @@ const failures: Record<string, [Partial<BuildOptions>, string]> = {
   ],
   'negative dedup memory': [{ dedupMemory: -1 }, "UsageError USAGE: the dedup table can't have -1 bytes"],
   'a level for LZ4': [{ level: 3 }, 'UsageError USAGE: lz4 has no levels; leave --level out or use zstd'],
-  'level 0': [{ codec: 'zstd', level: 0 }, 'UsageError USAGE: level 0 is out of range: Zstd has 1 to 22'],
-  'level 23': [{ codec: 'zstd', level: 23 }, 'UsageError USAGE: level 23 is out of range: Zstd has 1 to 22'],
+  'level 0': [{ codec: 'zstd', level: 0 }, 'UsageError USAGE: level 0 is out of range: Zstd has 1 to 19'],
+  'level 20': [{ codec: 'zstd', level: 20 }, 'UsageError USAGE: level 20 is out of range: Zstd has 1 to 19'],
   'level 2.5': [
     { codec: 'zstd', level: 2.5 },
-    'UsageError USAGE: level 2.5 is out of range: Zstd has 1 to 22'
+    'UsageError USAGE: level 2.5 is out of range: Zstd has 1 to 19'
   ],
   'a chunk of 100 bytes': [
     { chunkSize: 100 },

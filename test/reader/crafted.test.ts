@@ -69,6 +69,79 @@ await t.test('frames of skippable types are passed over', async (t) => {
   t.strictSame(await snapshot.read('disk', 0, 1024), Buffer.concat([first, second]))
 })
 
+await t.test('a frame of a kind that is not known is damage unless its checksum fits', async (t) => {
+  const raw = chunk(1)
+  const craftTyped = async (mend: boolean): Promise<ByteSource> =>
+    craft((index) => {
+      const frame = Buffer.from(blockFrame(0, raw))
+      frame[4] = 9
+      if (mend) frame.writeUInt32LE(crc32(frame.subarray(4)))
+      return [addBlock(index, raw, frame)]
+    })
+  await t.rejects(verifySnapshot(await craftTyped(false), { concurrency: 1 }), {
+    code: 'BAD_CHECKSUM',
+    message: 'crafted.st is damaged at byte 62: the checksum of the frame there is wrong'
+  })
+  await t.rejects(verifySnapshot(await craftTyped(true), { concurrency: 1 }), {
+    code: 'UNKNOWN_FEATURE',
+    message:
+      'crafted.st has a frame of an unknown kind at byte 62: it is damaged, or was made by a newer hexz'
+  })
+})
+
+await t.test('only a Zstd block can need a dictionary', async (t) => {
+  const raw = chunk(1)
+  const source = await craft((index) => [addBlock(index, raw, blockFrame(0, raw, { usesDictionary: true }))])
+  const expected = {
+    code: 'BAD_STRUCTURE',
+    message: 'crafted.st is damaged at byte 62: a raw block cannot need a dictionary'
+  }
+  await t.rejects(verifySnapshot(source, { concurrency: 1 }), expected)
+  await t.rejects((await openSnapshot(source)).read('disk', 0, 1), expected)
+})
+
+await t.test('nothing lies between the last page and the root', async (t) => {
+  const raw = chunk(1)
+  const index = createIndexWriter({ header })
+  const frames = [addBlock(index, raw, blockFrame(0, raw)), (await index.endPage()) ?? new Uint8Array(0)]
+  const behind = encodeFrame(Buffer.from('x'), { type: 'hole' })
+  index.place(behind.length)
+  const { frame, footer } = await index.endRoot()
+  const source = byteSource(Buffer.concat([index.header, ...frames, behind, frame, footer]))
+  await t.rejects(openSnapshot(source), {
+    code: 'BAD_STRUCTURE',
+    message: 'the index root of crafted.st is damaged: there are frames behind its last page'
+  })
+})
+
+await t.test('a page frame of another stream than its page', async (t) => {
+  const raw = chunk(1)
+  const index = createIndexWriter({ header })
+  const block = addBlock(index, raw, blockFrame(0, raw))
+  const page = Buffer.from((await index.endPage()) ?? [])
+  page[6] = 1
+  page.writeUInt32LE(crc32(page.subarray(4)))
+  const { frame, footer } = await index.endRoot()
+  const source = byteSource(Buffer.concat([index.header, block, page, frame, footer]))
+  const expected = {
+    code: 'BAD_STRUCTURE',
+    message: `crafted.st is damaged at byte ${62 + block.length}: the index page there belongs to another stream`
+  }
+  await t.rejects(verifySnapshot(source, { concurrency: 1 }), expected)
+  await t.rejects((await openSnapshot(source)).read('disk', 0, 1), expected)
+})
+
+await t.test('names in a header are UTF-8', (t) => {
+  const bytes = Buffer.from(encodeHeader(header))
+  bytes[bytes.length - 5] = 0xff
+  bytes.writeUInt32LE(crc32(bytes.subarray(0, -4)), bytes.length - 4)
+  t.throws(() => decodeHeader(bytes, 'crafted.st'), {
+    code: 'BAD_STRUCTURE',
+    message: 'the header of crafted.st is damaged: a name in it is not UTF-8'
+  })
+  t.end()
+})
+
 await t.test('a block that holds more than the index says is refused', async (t) => {
   const raw = chunk(1)
   const source = await craft((index) => [addBlock(index, raw, blockFrame(0, Buffer.concat([raw, chunk(2)])))])

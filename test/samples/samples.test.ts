@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { buffer } from 'node:stream/consumers'
 import { gzipSync } from 'node:zlib'
 import t from 'tap'
+import { serveFile } from '../helpers/http-server.js'
 import { hexz, makeTools, root, run, skipUnless } from '../docs/run.js'
 
 const image = join(root, 'samples', 'disk.img')
@@ -76,6 +77,16 @@ void t.test('read-range.mjs', async (t) => {
   const beyond = await run('node', [sample('read-range.mjs'), snapshot, '0', '2097153'])
   t.match(beyond.stderr, 'bytes 0 to 2097153 are not a range of stream disk, which has 2097152 bytes')
   t.equal(beyond.exitCode, 1)
+})
+
+void t.test('read-remote.mjs', async (t) => {
+  const snapshot = join(t.testdir(), 'disk.st')
+  t.equal((await hexz(['build', image, '-o', snapshot])).exitCode, 0)
+  const bytes = readFileSync(snapshot)
+  const { url, sentSize, seen } = await serveFile(t, bytes)
+  const result = await run('node', [sample('read-remote.mjs'), url, '100000', '5000'])
+  t.ok(result.stdout.equals(readFileSync(image).subarray(100_000, 105_000)))
+  t.equal(result.stderr, `fetched ${sentSize()} of ${bytes.length} bytes in ${seen.length} requests\n`)
 })
 
 void t.test('own-pipeline.mjs', async (t) => {

@@ -1,0 +1,107 @@
+import { availableParallelism, cpus, totalmem } from 'node:os'
+import type { Contest, Marks } from './contests.js'
+import type { KernelSeconds } from './kernels.js'
+import { spread, type Measurement } from './measure.js'
+
+export interface Result {
+  readonly contest: Contest
+  /** Turn by turn. */
+  readonly ours: readonly Measurement[]
+  readonly theirs: readonly Measurement[]
+  /** Bytes of what was made. */
+  readonly sizes: { readonly ours: number; readonly theirs: number }
+}
+
+export interface Efficiency {
+  readonly profile: string
+  readonly source: string
+  readonly kernels: KernelSeconds
+  readonly ours: readonly Measurement[]
+}
+
+/** Share of all cores' time that the kernels alone would need. */
+const efficiencyMark = 0.8
+
+/** Median of the ratios ours / theirs, pair by pair. */
+function ratiosOf({ ours, theirs, sizes }: Result): Record<keyof Marks, number> {
+  const paired = (figure: 'wall' | 'peak'): number =>
+    spread(ours.map((our, i) => our[figure] / (theirs[i]?.[figure] ?? NaN))).median
+  return { wall: paired('wall'), peak: paired('peak'), size: sizes.ours / sizes.theirs }
+}
+
+/** One line: the contest, its ratio, and each mark. */
+export function verdictOf(result: Result): string {
+  const { title, source, peer } = result.contest
+  return `${title}, ${source}, beside ${peer}: wall × ${ratiosOf(result).wall.toFixed(2)}${marksOf(result, '; ')}`
+}
+
+function marksOf(result: Result, before: string): string {
+  const ratios = ratiosOf(result)
+  const texts = Object.entries(result.contest.marks).map(([figure, mark]) => {
+    const ratio = ratios[figure as keyof Marks]
+    return `${figure} ${ratio.toFixed(2)} of at most ${mark}: ${ratio <= mark ? 'met' : 'missed'}`
+  })
+  return texts.length === 0 ? '' : before + texts.join('; ')
+}
+
+/** Machine, versions, and a row for each side of each contest. */
+export function renderTable(
+  results: readonly Result[],
+  versions: ReadonlyMap<string, string | undefined>,
+  runCount: number,
+  isQuick: boolean
+): string {
+  const peers = [...versions].map(
+    ([peer, version]) => `- ${peer}: ${version ?? 'not installed, not measured'}`
+  )
+  const rows = results.flatMap((result) => {
+    const { contest, ours, theirs, sizes } = result
+    return [
+      row(`${contest.title}, ${contest.source}`, 'hexz', ours, sizes.ours, ratiosOf(result).wall.toFixed(2)),
+      row('', contest.peer, theirs, sizes.theirs, marksOf(result, ''))
+    ]
+  })
+  return [
+    `${cpus()[0]?.model ?? 'unknown processor'}, ${availableParallelism()} cores, ${Math.round(totalmem() / 2 ** 30)} GiB, Node ${process.version}.`,
+    `Smallest / middle / largest of ${runCount} runs in turn, after one that is not counted${isQuick ? '; only the first 256 MiB of each source' : ''}.`,
+    'Ratio: hexz / peer, the middle of the ratios pair by pair.',
+    '',
+    ...peers,
+    '',
+    '| what | program | wall s | CPU s | peak MiB | bytes | ratio, marks |',
+    '|---|---|---|---|---|---|---|',
+    ...rows
+  ].join('\n')
+}
+
+function row(
+  what: string,
+  program: string,
+  runs: readonly Measurement[],
+  size: number,
+  last: string
+): string {
+  const { min, median, max } = spread(runs.map(({ wall }) => wall))
+  const cpu = spread(runs.map((run) => run.cpu)).median
+  const peak = Math.max(...runs.map((run) => run.peak))
+  const wall = [min, median, max].map((value) => value.toFixed(2)).join(' / ')
+  return `| ${what} | ${program} | ${wall} | ${cpu.toFixed(2)} | ${peak.toFixed(0)} | ${size} | ${last} |`
+}
+
+/** How much of the cores' time goes into the work that cannot be saved. */
+export function renderEfficiency(efficiencies: readonly Efficiency[]): string {
+  const rows = efficiencies.map(({ profile, source, kernels, ours }) => {
+    const wall = spread(ours.map((run) => run.wall)).median
+    const { holeTest, digest, codec } = kernels
+    const share = (holeTest + digest + codec) / (availableParallelism() * wall)
+    const seconds = [holeTest, digest, codec, wall].map((value) => value.toFixed(2)).join(' | ')
+    return `| ${profile}, ${source} | ${seconds} | ${share.toFixed(2)} | ${share >= efficiencyMark ? 'met' : 'missed'} |`
+  })
+  return [
+    `Kernels alone, CPU seconds on one thread; efficiency = their sum / (cores × wall), mark ${efficiencyMark}.`,
+    '',
+    '| what | hole test | digest | codec | wall s | efficiency | mark |',
+    '|---|---|---|---|---|---|---|',
+    ...rows
+  ].join('\n')
+}
