@@ -1,9 +1,8 @@
-import { compress as zstdCompress, decompress as zstdDecompress } from '@mongodb-js/zstd'
-import { Decoder, Encoder } from '@toondepauw/node-zstd'
-import lz4 from 'lz4-napi'
+import type { Decoder, Encoder } from '@toondepauw/node-zstd'
 import { CorruptError } from '../errors.js'
 import type { CodecName } from '../format/frame.js'
 import { formatLimits as limits } from '../limits.js'
+import { bindings } from './bindings.js'
 import { isFormatted, isFormattedIntact } from './zstd-dictionary.js'
 import { isZstdFrameBounded } from './zstd-frame.js'
 
@@ -36,7 +35,10 @@ function asDictionary(dictionary: Uint8Array | undefined): Buffer | null {
 export function createBlockEncoder(codec: CodecName, level: number, dictionary?: Uint8Array): BlockEncoder {
   const shrunk = (raw: Uint8Array, stored: Uint8Array): Uint8Array | undefined =>
     stored.length < raw.length ? stored : undefined
-  if (codec === 'lz4') return (raw) => shrunk(raw, lz4.compressSync(asBuffer(raw)).subarray(lz4PrefixSize))
+  if (codec === 'lz4') {
+    const { compressSync } = bindings.lz4
+    return (raw) => shrunk(raw, compressSync(asBuffer(raw)).subarray(lz4PrefixSize))
+  }
   if (codec === 'zstd') {
     const encode = createZstdEncoder(level, dictionary)
     return (raw) => {
@@ -56,7 +58,7 @@ const plainSplitLevel = 12
 /** Zstd frames that keep the format's bounds, or `undefined` where none can be made. */
 function createZstdEncoder(level: number, dictionary: Uint8Array | undefined): BlockEncoder {
   const prepared = asDictionary(dictionary)
-  const create = (at: number): Encoder => new Encoder(at, prepared)
+  const create = (at: number): Encoder => new bindings.zstd.Encoder(at, prepared)
   const bounded = (raw: Uint8Array, by: Encoder): Uint8Array | undefined => {
     const stored = by.encodeSync(asBuffer(raw))
     return isZstdFrameBounded(stored, raw.length, limits.zstdWindowSizeMax) ? stored : undefined
@@ -87,7 +89,7 @@ export function createBlockDecoder(dictionary?: Uint8Array): BlockDecoder {
     let decoder: Decoder | undefined
     return (stored, rawSize) => {
       if (!isZstdFrameBounded(stored, rawSize, limits.zstdWindowSizeMax)) throw broken('zstd', rawSize)
-      decoder ??= new Decoder(asDictionary(dictionary))
+      decoder ??= new bindings.zstd.Decoder(asDictionary(dictionary))
       return decoder.decodeSync(asBuffer(stored))
     }
   }
@@ -98,7 +100,7 @@ export function createBlockDecoder(dictionary?: Uint8Array): BlockDecoder {
       const prefixed = Buffer.allocUnsafe(lz4PrefixSize + stored.length)
       prefixed.writeUInt32LE(rawSize)
       prefixed.set(stored, lz4PrefixSize)
-      return lz4.uncompressSync(prefixed)
+      return bindings.lz4.uncompressSync(prefixed)
     },
     zstd: prepare()
   }
@@ -114,7 +116,7 @@ export function createBlockDecoder(dictionary?: Uint8Array): BlockDecoder {
 
 /** Level 3; raw when it does not shrink. For index pages and the root. */
 export async function encodeIndexBytes(raw: Uint8Array): Promise<{ codec: CodecName; stored: Uint8Array }> {
-  const stored = await zstdCompress(asBuffer(raw), 3)
+  const stored = await bindings.asyncZstd.compress(asBuffer(raw), 3)
   return stored.length < raw.length ? { codec: 'zstd', stored } : { codec: 'raw', stored: raw }
 }
 
@@ -138,9 +140,9 @@ export async function decodeIndexBytes(
   const raw =
     codec === 'raw'
       ? stored
-      : await zstdDecompress(asBuffer(stored)).catch((cause: unknown) =>
-          Promise.reject(broken(codec, rawSize, undefined, cause))
-        )
+      : await bindings.asyncZstd
+          .decompress(asBuffer(stored))
+          .catch((cause: unknown) => Promise.reject(broken(codec, rawSize, undefined, cause)))
   if (raw.length !== rawSize) throw broken(codec, rawSize, raw.length)
   return raw
 }
