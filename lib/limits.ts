@@ -119,7 +119,7 @@ export const serveLimits = {
   connectionSizeMax: 2 * MiB,
   unsentSize: 8 * MiB,
   /** Free reply buffers kept for reuse. */
-  replyBuffersKept: 4 * MiB,
+  replyBuffersKept: 8 * MiB,
   /** Extents in one NBD block status reply. */
   extentCountMax: 1024,
   /** Chunks that one block status request looks at. */

@@ -5,7 +5,7 @@ import { memoryLimits } from '../limits.js'
 import { reviveError } from '../workers/messages.js'
 import { inlinePool, type WorkerPool } from '../workers/pool.js'
 import type { SharedDictionary } from '../workers/prepared.js'
-import { createSizedSlabs } from '../workers/slabs.js'
+import { createFittingSlabs } from '../workers/slabs.js'
 import { decodeBlock, type LoadGroup } from '../workers/tasks.js'
 import { readInto, type ByteSource } from './byte-source.js'
 import type { BlockPlace } from './check-block.js'
@@ -65,7 +65,7 @@ export interface GroupLoaderOptions {
 }
 
 /** Bytes of free memory for frames that are kept. */
-const framesKept = memoryLimits.loadSizeMax / 4
+const framesKept = memoryLimits.loadSizeMax
 
 /** Decodes on this thread when there is no pool, else on the pool. */
 export function createGroupLoader(options: GroupLoaderOptions): GroupLoader {
@@ -73,7 +73,7 @@ export function createGroupLoader(options: GroupLoaderOptions): GroupLoader {
 }
 
 function loadHere({ source, sealing, dictionary: read }: GroupLoaderOptions): GroupLoader {
-  const slabs = createSizedSlabs(framesKept)
+  const slabs = createFittingSlabs(framesKept)
   return async ({ offset, storedSize, blocks }, chunks) => {
     const { bytes: frames, release } = slabs.acquire(storedSize)
     try {
@@ -102,7 +102,7 @@ interface Waiting extends LoadGroup {
  * there together. Of a file the thread reads the frames itself, which spares another two changes of thread.
  */
 function loadThere({ source, sealing, dictionary: read, pool }: GroupLoaderOptions): GroupLoader {
-  const slabs = createSizedSlabs(framesKept)
+  const slabs = createFittingSlabs(framesKept)
   const waiting: Waiting[] = []
   let freeCount = pool.size * tasksPerThread
 

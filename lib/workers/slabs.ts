@@ -85,3 +85,35 @@ export function createSizedSlabs(keptSizeMax: number): { acquire(size: number): 
     }
   }
 }
+
+/**
+ * Slabs for a moment: any free one that is large enough serves. Sizes that vary would else leave slabs of each
+ * size behind, and shared memory that is dropped is not freed soon, since V8 does not count it.
+ *
+ * @param keptSizeMax bytes of free slabs that are kept for reuse
+ */
+export function createFittingSlabs(keptSizeMax: number): SlabPool {
+  /** Smallest first. */
+  const free: SharedArrayBuffer[] = []
+  let freeSize = 0
+  return {
+    acquire(size) {
+      const at = free.findIndex(({ byteLength }) => byteLength >= size)
+      const [kept] = at === -1 ? [] : free.splice(at, 1)
+      if (kept !== undefined) freeSize -= kept.byteLength
+      const memory = kept ?? new SharedArrayBuffer(roomFor(size))
+      let isOut = true
+      return {
+        bytes: new Uint8Array(memory, 0, size),
+        release() {
+          if (!isOut) return
+          isOut = false
+          if (freeSize + memory.byteLength > keptSizeMax) return
+          freeSize += memory.byteLength
+          const behind = free.findIndex(({ byteLength }) => byteLength >= memory.byteLength)
+          free.splice(behind === -1 ? free.length : behind, 0, memory)
+        }
+      }
+    }
+  }
+}
