@@ -256,7 +256,7 @@ await t.test('progress of a slow source', async (t) => {
       )
       t.equal(code, 0, mode)
       const lines = stderr.slice(0, stderr.indexOf('hexz: ')).trimEnd().split('\n')
-      if (mode === 'plain') t.match(lines[0], /^read [\d.]+ MiB, [\d.]+ [KM]iB written, [\d.]+ [KM]iB\/s$/)
+      if (mode === 'plain') t.match(lines[0], /^read [\d.]+ [KM]iB, [\d.]+ [KM]iB written, [\d.]+ [KM]iB\/s$/)
       else if (mode === 'json') {
         const event = JSON.parse(lines[0] ?? '') as Record<string, unknown>
         t.strictSame(Object.keys(event), ['event', 'done', 'stored', 'elapsedMs'])
