@@ -28,7 +28,7 @@ import type { Source } from './source/source.js'
 import type { Target } from './target/target.js'
 import { watchStages, type StageWatch, type Timings } from './timings.js'
 import type { SampledBytes } from './workers/choose-dictionary.js'
-import { createWorkerPool, type WorkerPool } from './workers/pool.js'
+import { createWorkerPool, type TaskName, type WorkerPool } from './workers/pool.js'
 import { createSlabPool } from './workers/slabs.js'
 
 export interface StreamSource {
@@ -151,13 +151,25 @@ async function sampleAll(
   return found.length === streams.length ? sampleSources(found, chunkSize, signal) : undefined
 }
 
+/** The stage that each task of a build is done for. */
+const stageOfTask: Partial<Record<TaskName, string>> = {
+  digestChunks: 'dedup filter',
+  screenSamples: 'dictionary sampler',
+  countSamples: 'dictionary sampler',
+  trainCandidate: 'dictionary sampler',
+  measureCandidate: 'dictionary sampler',
+  compressChunks: 'compressor',
+  sealFrames: 'encryptor'
+}
+
 /** Seconds of the worker threads by stage. */
-function workedFor({ worked }: WorkerPool): Map<string, number> {
-  return new Map([
-    ['dedup filter', worked.get('digestChunks') ?? 0],
-    ['compressor', worked.get('compressChunks') ?? 0],
-    ['encryptor', worked.get('sealFrames') ?? 0]
-  ])
+function workedFor(pool: WorkerPool): Map<string, number> {
+  const worked = new Map<string, number>()
+  for (const [task, seconds] of pool.worked) {
+    const stage = stageOfTask[task] ?? ''
+    worked.set(stage, (worked.get(stage) ?? 0) + seconds)
+  }
+  return worked
 }
 
 /**

@@ -11,7 +11,7 @@ import { orderedStage } from './stage.js'
 export interface CompressorOptions {
   /** `raw` stores everything as it is. Default `lz4`. */
   readonly codec?: CodecName
-  /** Zstd's level, 1 to 22; default 3. LZ4 has none. */
+  /** Zstd's level, 1 to 19; default 3. LZ4 has none. */
   readonly level?: number
   readonly pool?: WorkerPool
   readonly slabs?: SlabPool

@@ -1,5 +1,5 @@
 import { UsageError } from '../errors.js'
-import { formatLimits, memoryLimits } from '../limits.js'
+import { formatLimits } from '../limits.js'
 import { isFormatted, isFormattedIntact } from './zstd-dictionary.js'
 
 /** When a dictionary is used: where it pays, wherever one can be trained, never, or this one. */
@@ -93,7 +93,3 @@ export function checkDictionary(bytes: Uint8Array, name: string): Dictionary {
     throw new UsageError(`${name} is a damaged Zstandard dictionary`)
   return { bytes, sampleCount: 0, gain: 0 }
 }
-
-/** Bytes of the pieces and chunks that a build samples, at most: what the memory promise counts. */
-export const sampleMemory =
-  memoryLimits.samplePieceCountMax * memoryLimits.samplePieceSize + memoryLimits.heldOutSizeMax

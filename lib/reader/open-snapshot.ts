@@ -168,7 +168,7 @@ export async function openSnapshot(from: string | ByteSource, options: OpenOptio
 }
 
 /** A file, or what lies behind a URL. */
-export function openBytes(name: string): Promise<ByteSource> {
+function openBytes(name: string): Promise<ByteSource> {
   return isHttpUrl(name) ? openHttpBytes(name) : openFileBytes(name)
 }
 

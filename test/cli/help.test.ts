@@ -39,6 +39,20 @@ await t.test('overview and version', async (t) => {
   })
 })
 
+const buildFlags = [
+  '-s, --source FILE',
+  '-o, --output FILE',
+  '-p, --profile NAME',
+  '--cdc',
+  '--memory FILE',
+  '-f, --force',
+  '--expect-size SIZE',
+  '--json',
+  '--progress MODE',
+  '--concurrency N',
+  '--dedup-memory SIZE'
+]
+
 /** First line, usage lines, flags with their values, in the order of the help; there may be more. */
 const commands: Readonly<Record<string, { summary: string; usage: string[]; flags: string[] }>> = {
   build: {
@@ -48,35 +62,13 @@ const commands: Readonly<Record<string, { summary: string; usage: string[]; flag
       'hexz build - > out.st',
       'hexz build --source disk.img --output snapshot.st --profile eda --cdc --memory ram.bin'
     ],
-    flags: [
-      '-s, --source FILE',
-      '-o, --output FILE',
-      '-p, --profile NAME',
-      '--cdc',
-      '--memory FILE',
-      '-f, --force',
-      '--expect-size SIZE',
-      '--json',
-      '--progress MODE',
-      '--concurrency N',
-      '--dedup-memory SIZE'
-    ]
+    flags: buildFlags
   },
   pack: {
     summary: 'make a snapshot with settings of your own',
     usage: ['hexz pack SOURCE [-o TARGET] [--compression zstd --level 9 --block-size 256K]'],
     flags: [
-      '-s, --source FILE',
-      '-o, --output FILE',
-      '-p, --profile NAME',
-      '--cdc',
-      '--memory FILE',
-      '-f, --force',
-      '--expect-size SIZE',
-      '--json',
-      '--progress MODE',
-      '--concurrency N',
-      '--dedup-memory SIZE',
+      ...buildFlags,
       '--compression CODEC',
       '--level N',
       '--block-size SIZE',

@@ -10,6 +10,7 @@ import {
   type ByteSource
 } from '../../lib/index.js'
 import { bytesOf } from '../../lib/reader/open-snapshot.js'
+import { memorySource } from '../helpers/snapshots.js'
 
 /** Every damage of one byte, and every cut, done to small snapshots. What comes back is right or a named error. */
 
@@ -46,17 +47,7 @@ async function makeSample(name: string, settings: object): Promise<Sample> {
   return { name, plain, snapshot: Buffer.concat(pieces) }
 }
 
-function inMemory(bytes: Buffer): ByteSource {
-  return {
-    name: 'sample.st',
-    size: bytes.length,
-    read(offset, size, into = new Uint8Array(size)) {
-      into.set(bytes.subarray(offset, offset + size))
-      return Promise.resolve(into)
-    },
-    close: () => Promise.resolve()
-  }
-}
+const inMemory = (bytes: Buffer): ByteSource => memorySource(bytes, 'sample.st')
 
 /** `undefined` when the damage went by; anything but a named error fails the test. */
 async function namedError(work: () => Promise<unknown>): Promise<string | undefined> {

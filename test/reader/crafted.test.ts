@@ -15,6 +15,7 @@ import { createLayout } from '../../lib/reader/layout.js'
 import { openSnapshot } from '../../lib/reader/open-snapshot.js'
 import { verifySnapshot } from '../../lib/reader/verify.js'
 import { blake3 } from '../../lib/format/digest.js'
+import { memorySource } from '../helpers/snapshots.js'
 
 /** Snapshots with sound checksums and digests that break, or use, what the writer never writes. */
 
@@ -35,17 +36,7 @@ async function craft(fill: (index: IndexWriter) => Uint8Array[]): Promise<ByteSo
   return byteSource(Buffer.concat([index.header, ...frames, page, frame, footer]))
 }
 
-function byteSource(bytes: Buffer): ByteSource {
-  return {
-    name: 'crafted.st',
-    size: bytes.length,
-    read(offset, size, into = new Uint8Array(size)) {
-      into.set(bytes.subarray(offset, offset + size))
-      return Promise.resolve(into)
-    },
-    close: () => Promise.resolve()
-  }
-}
+const byteSource = (bytes: Buffer): ByteSource => memorySource(bytes, 'crafted.st')
 
 /** Enters a block and gives its frame. */
 function addBlock(index: IndexWriter, raw: Uint8Array, frame: Uint8Array): Uint8Array {

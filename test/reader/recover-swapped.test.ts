@@ -3,6 +3,7 @@ import t, { type Test } from 'tap'
 import { build, recoverStream, type ByteSource } from '../../lib/index.js'
 import { decodeFrameHeader, frameHeaderSize } from '../../lib/format/frame.js'
 import { readHeader } from '../../lib/reader/structure.js'
+import { memorySource } from '../helpers/snapshots.js'
 
 /** Frames that are intact but not where they belong: only the index page can tell. */
 
@@ -41,17 +42,7 @@ async function makeSnapshot(codec: 'raw' | 'zstd'): Promise<Buffer> {
   return Buffer.concat(pieces)
 }
 
-function byteSource(bytes: Buffer): ByteSource {
-  return {
-    name: 'swapped.st',
-    size: bytes.length,
-    read(offset, size, into = new Uint8Array(size)) {
-      into.set(bytes.subarray(offset, offset + size))
-      return Promise.resolve(into)
-    },
-    close: () => Promise.resolve()
-  }
-}
+const byteSource = (bytes: Buffer): ByteSource => memorySource(bytes, 'swapped.st')
 
 /** The frames before the first page, and what lies around them. */
 async function split(snapshot: Buffer): Promise<{ head: Buffer; frames: Buffer[]; tail: Buffer }> {
