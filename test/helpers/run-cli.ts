@@ -73,9 +73,9 @@ export async function finished(child: ChildProcess): Promise<CliResult> {
   return { code, signal, stdout, stderr }
 }
 
-/** Runs a script of bash, in which `hexz` is the command line. A pipeline's exit codes are in `PIPESTATUS`. */
+/** Runs a script of bash (which `script` then runs, too), in which `hexz` is the command line. A pipeline's exit codes are in `PIPESTATUS`. */
 export async function runShell(script: string, { cwd, env }: CliOptions = {}): Promise<CliResult> {
-  const prelude = `unset NODE_OPTIONS\nhexz() { "${process.execPath}" "${cliPath}" "$@"; }\n`
+  const prelude = `unset NODE_OPTIONS\nexport SHELL="$BASH"\nhexz() { "${process.execPath}" "${cliPath}" "$@"; }\n`
   const child = spawn('bash', ['-c', prelude + script], {
     detached: true, // a group of its own, so that a hang can be ended whole
     stdio: ['ignore', 'pipe', 'pipe'],
