@@ -70,13 +70,13 @@ export const memoryLimits = {
   /** A trained dictionary. */
   dictionarySizeDefault: 110 * KiB,
   /** What a dictionary is trained on: pieces of this size, and their number. */
-  samplePieceSize: 16 * KiB,
+  samplePieceSize: 8 * KiB,
   samplePieceCountMax: 1000,
-  /** Chunks that are kept from the training, to measure a dictionary by; in pairs of neighbours. */
-  heldOutSizeMax: 16 * MiB,
-  heldOutPairCountMax: 128,
+  /** Chunks that are kept from the training, to measure a dictionary by. */
+  heldOutSizeMax: 12 * MiB,
+  heldOutCountMax: 256,
   /** Unique chunks of a pipe that wait until a dictionary is trained of them; more than this only by one batch. */
-  dictionaryWindowDefault: 32 * MiB,
+  dictionaryWindowDefault: 24 * MiB,
   dictionaryWindowMin: 1 * MiB,
   dictionaryWindowMax: 1024 * MiB,
   /** What a chunk that waits takes beside its bytes, about. */

@@ -1,4 +1,5 @@
 import type { Duplex } from 'node:stream'
+import { createDictionaryUse } from '../lib/compression/dictionary-use.js'
 import { blockPrefixSize, frameHeaderSize, type CodecName } from '../lib/format/frame.js'
 import { memoryLimits } from '../lib/limits.js'
 import type { BlockBatch, DictionaryRecord, FilteredBatch, StoredChunk, UniqueChunk } from '../lib/records.js'
@@ -24,9 +25,8 @@ const frameOverhead = frameHeaderSize + blockPrefixSize
  * is not smaller; holes and repeats pass. Batches are compressed in parallel and leave in order. The plain
  * bytes are released here: nobody needs them further on.
  *
- * A DictionaryRecord passes; Zstd then tries it on the first chunk of each batch, and uses it for the batch
- * where that chunk becomes smaller. So it depends on the batch alone, and data that it does not suit does
- * without.
+ * A DictionaryRecord passes; Zstd uses it for the batches behind it, as long as trials among them show that it
+ * helps (`createDictionaryUse`).
  *
  * Holds the batches in work (threads + 2), plain and compressed.
  */
@@ -37,6 +37,7 @@ export function compressor({
   slabs = createSlabPool()
 }: CompressorOptions = {}): Duplex {
   let dictionary: SharedDictionary | undefined
+  const planBatch = createDictionaryUse()
 
   const compress = async (batch: FilteredBatch): Promise<BlockBatch> => {
     const { stream, streamOffset } = batch
@@ -52,15 +53,19 @@ export function compressor({
       }
     }
     const slab = slabs.acquire(unique.reduce((sum, chunk) => sum + chunk.rawSize + frameOverhead, 0))
-    const storedSizes = await pool.run('compressChunks', {
+    const plan = dictionary === undefined ? undefined : planBatch()
+    const { storedSizes, savedSize } = await pool.run('compressChunks', {
       bytes: batch.bytes,
       chunks: unique.map(({ start, rawSize }) => [start, rawSize, streamOffset + start] as const),
       stream,
       codec,
       level,
       dictionary,
+      usesDictionary: plan?.usesDictionary === true,
+      isTrial: plan?.isTrial === true,
       frames: slab.bytes
     })
+    plan?.tell(savedSize)
     batch.release?.()
     return {
       kind: 'blocks',

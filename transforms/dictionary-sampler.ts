@@ -20,7 +20,7 @@ export interface DictionarySamplerOptions {
   readonly chunkSize?: number
   /** Samples of what is going to come, from `sampleSources()`: trained on instead of the batches. */
   readonly samples?: SampledBytes | undefined
-  /** Without samples: bytes of the batches that wait until there are enough to train on. Default 32 MiB. */
+  /** Without samples: bytes of the batches that wait until there are enough to train on. Default 24 MiB. */
   readonly windowSize?: number
   readonly pool?: WorkerPool
 }
@@ -30,8 +30,8 @@ export interface DictionarySamplerOptions {
  * chunk, when it is given one or one that is trained pays; everything else passes as it is, in order. Emits
  * `dictionary` with the outcome, once, unless the mode is `off`.
  *
- * Holds the samples until it has trained, at most 32 MiB; without them, `windowSize` of batches, and at most
- * 16 MiB of copies while it trains.
+ * Holds the samples until it has trained, at most 20 MiB; without them, `windowSize` of batches, and at most
+ * 8 MiB of copies while it trains. Training takes as much as its samples again.
  */
 export function dictionarySampler(options: DictionarySamplerOptions = {}): Duplex {
   const { mode = 'off', level = 3, chunkSize = 128 * 1024, pool = inlinePool } = options
@@ -93,7 +93,7 @@ function sampleBatches(batches: readonly FilteredBatch[], chunkSize: number, isW
       .map(({ start, rawSize }) => bytes.subarray(start, start + rawSize))
   )
   const chunkAt = (i: number): Uint8Array => chunks[i] ?? new Uint8Array(0)
-  const { pieces, pairs } = planSamples(chunks.length, chunkSize)
+  const { pieces, heldOut } = planSamples(chunks.length, chunkSize)
   const found = pieces
     .map(({ chunk, start, size }) => chunkAt(chunk).subarray(start, start + size))
     .filter((piece) => piece.length > 0)
@@ -107,7 +107,7 @@ function sampleBatches(batches: readonly FilteredBatch[], chunkSize: number, isW
   return {
     training,
     sizes: found.map((piece) => piece.length),
-    pairs: pairs.map((first) => [chunkAt(first), chunkAt(first + 1)] as const),
+    heldOut: heldOut.map(chunkAt),
     // A stream that goes on is likely to bring as much again as it has brought.
     likelySize: isWhole ? seenSize : 2 * seenSize
   }

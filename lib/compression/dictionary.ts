@@ -23,37 +23,20 @@ export type DictionaryOutcome =
 export const gainMin = 100
 
 /** Segment sizes that are tried; which is best depends on the data. */
-export const segmentSizes: readonly number[] = [512, 2048, 4096, 6144, 12288]
+export const segmentSizes: readonly number[] = [2048, 12288, 20480]
 
 /**
  * Of the best one, so many rotations are tried: what stands at the end is found first and longest, and which part
  * should stand there only a trial tells.
  */
-export const rotationCount = 8
+export const rotationCount = 4
 
 /** Fewer samples say nothing about the rest. */
 export const pieceCountMin = 64
-export const pairCountMin = 4
+export const heldOutCountMin = 8
 
 /** A piece that compresses to more than this share of itself is not worth learning. */
 export const denseShare = 0.95
-
-/** Stored sizes of both chunks of each held-out pair. */
-export type PairSizes = readonly (readonly [number, number])[]
-
-/**
- * What pairs of chunks take with a dictionary at hand. The compressor asks the first chunk of a batch whether
- * the dictionary helps, and does the same with the others; so the first of a pair decides for the second.
- */
-export function sizeWith(plain: PairSizes, withDictionary: PairSizes): number {
-  return plain.reduce((sum, [first, second], i) => {
-    const [firstWith, secondWith] = withDictionary[i] ?? [first, second]
-    return sum + (firstWith < first ? firstWith + secondWith : first + second)
-  }, 0)
-}
-
-export const sizeWithout = (plain: PairSizes): number =>
-  plain.reduce((sum, [first, second]) => sum + first + second, 0)
 
 /** In 1/10,000 of `before`. */
 export function gainOf(before: number, after: number): number {

@@ -6,10 +6,10 @@ import { isFormatted } from './zstd-dictionary.js'
  * as in Zstandard): a dictionary is put together of the segments whose short substrings ("dmers", of 8 bytes)
  * occur in the most samples. Its content is raw: no entropy tables, which are worth nothing at our block sizes.
  *
- * Everything is whole numbers, so the same samples give the same dictionary on every machine. A dmer's hash is
- * computed again wherever it is needed, because one kept for each byte would take four times the samples. Of the
- * dmers only a quarter is looked at, told by their hash so that it is the same ones wherever they occur: the tables
- * are what takes the time, and a segment has hundreds of dmers.
+ * Everything is whole numbers, so the same samples give the same dictionary on every machine. Of the dmers only one
+ * in eight is looked at, told by its hash, so that it is the same ones wherever they occur: a segment has hundreds of
+ * them. Those are listed once, 8 bytes each, for all trials with other segment sizes; the hash of every byte would
+ * take four times the samples, or its time again for each trial.
  */
 
 /** Pieces of what is to be compressed, back to back. */
@@ -24,8 +24,21 @@ export interface TrainOptions {
   readonly size: number
   /** Bytes of a segment, above 8: what is taken from one place at a time. */
   readonly segmentSize: number
-  /** What `countDmers` gives for the samples; it serves for many segment sizes. Default: counted. */
-  readonly counts?: Uint16Array
+  /** What `listDmers` gives for the samples; it serves for many segment sizes. Default: listed. */
+  readonly dmers?: Dmers
+}
+
+/** The dmers of some samples that are looked at, in order. */
+export interface Dmers {
+  /** Offset of each in the samples' bytes. */
+  readonly positions: Uint32Array
+  /** Place of each in tables of `2^20`, by its hash. */
+  readonly slots: Uint32Array
+  /**
+   * What each is worth, by place: in how many samples it occurs beside the first. Once a sample, because a block
+   * finds its own repeats without help; beside the first, because what occurs in one sample helps no other.
+   */
+  readonly counts: Uint16Array
 }
 
 const dmerSize = 8
@@ -34,7 +47,7 @@ const tableSize = 1 << hashBits
 const hashShift = 32 - hashBits
 
 /** The dmers with these bits of the hash zero are looked at. */
-const skipMask = 3
+const skipMask = 7
 
 /** The hash of the dmer whose bytes are `low` and `high`, little-endian: its high bits are its place in the tables. */
 function hashOf(low: number, high: number): number {
@@ -43,13 +56,15 @@ function hashOf(low: number, high: number): number {
   return hash ^ (hash >>> 13)
 }
 
-/**
- * What each dmer is worth, by hash: in how many samples it occurs beside the first. Once a sample, because a
- * block finds its own repeats without help; beside the first, because what occurs in one sample helps no other.
- */
-export function countDmers({ bytes, sizes }: Samples): Uint16Array {
+/** Lists the dmers of samples and counts them. Takes 14 MiB for 8 MiB of samples, of which 10 MiB stay. */
+export function listDmers({ bytes, sizes }: Samples): Dmers {
+  // Twice what is likely; hashes of real data come close to chance, and what is over is passed over.
+  const capacity = Math.ceil(bytes.length / (skipMask + 1)) * 2
+  const positions = new Uint32Array(capacity)
+  const slots = new Uint32Array(capacity)
   const counts = new Uint16Array(tableSize)
   const lastSample = new Uint16Array(tableSize)
+  let found = 0
   let start = 0
   sizes.forEach((size, number) => {
     const end = start + size
@@ -60,37 +75,38 @@ export function countDmers({ bytes, sizes }: Samples): Uint16Array {
       low = (low >>> 8) | (high << 24)
       high = (high >>> 8) | ((bytes[i] ?? 0) << 24)
       if (i - start < dmerSize - 1) continue
-      const full = hashOf(low, high)
-      if ((full & skipMask) !== 0) continue
-      const hash = full >>> hashShift
-      const last = lastSample[hash] ?? 0
+      const hash = hashOf(low, high)
+      if ((hash & skipMask) !== 0 || found === capacity) continue
+      const slot = hash >>> hashShift
+      positions[found] = i - dmerSize + 1
+      slots[found] = slot
+      found += 1
+      const last = lastSample[slot] ?? 0
       if (last === mark) continue
-      lastSample[hash] = mark
-      const count = counts[hash] ?? 0
-      if (last !== 0 && count < 0xffff) counts[hash] = count + 1
+      lastSample[slot] = mark
+      const count = counts[slot] ?? 0
+      if (last !== 0 && count < 0xffff) counts[slot] = count + 1
     }
     start = end
   })
-  return counts
+  return { positions: positions.subarray(0, found), slots: slots.subarray(0, found), counts }
 }
 
 /**
  * A raw-content dictionary for Zstd; empty when the samples are too small to hold a segment. The segments that
  * bring the most stand at its end, where a match is cheapest to name.
  *
- * Takes 4 MiB beside the samples and the dictionary.
+ * Takes 4 MiB beside the samples, their dmers and the dictionary.
  */
-export function trainDictionary(samples: Samples, { size, segmentSize, counts }: TrainOptions): Uint8Array {
+export function trainDictionary(samples: Samples, { size, segmentSize, dmers }: TrainOptions): Uint8Array {
   if (!(segmentSize > dmerSize) || !(size >= segmentSize))
     throw new UsageError(`segments of ${segmentSize} bytes do not make a dictionary of ${size} bytes`)
   const { bytes } = samples
-  const positionCount = bytes.length - dmerSize + 1
-  const windowSize = segmentSize - dmerSize + 1
-  if (positionCount < windowSize) return new Uint8Array(0)
-  const values = new Uint16Array(counts ?? countDmers(samples))
+  if (bytes.length < segmentSize) return new Uint8Array(0)
+  const listed = dmers ?? listDmers(samples)
   const segmentCount = Math.max(1, Math.floor(size / segmentSize))
-  const epochs = planEpochs(positionCount, segmentCount, segmentSize * 10)
-  const select = createSelector(bytes, values, windowSize)
+  const epochs = planEpochs(bytes.length, segmentCount, segmentSize * 10)
+  const select = createSelector(listed, segmentSize)
 
   const dictionary = new Uint8Array(size)
   let tail = size
@@ -98,10 +114,8 @@ export function trainDictionary(samples: Samples, { size, segmentSize, counts }:
   let turnsLeft = 2 * (segmentCount + epochs.count)
   for (let epoch = 0; tail >= dmerSize && turnsLeft > 0; epoch = (epoch + 1) % epochs.count) {
     turnsLeft -= 1
-    const start = epoch * epochs.size
-    const segment = select(start, start + epochs.size)
-    if (segment.start === segment.end) continue
-    const length = Math.min(segment.end - segment.start + dmerSize - 1, tail)
+    const segment = select(epoch * epochs.size, (epoch + 1) * epochs.size)
+    const length = Math.min(segment.end - segment.start, tail)
     tail -= length
     dictionary.set(bytes.subarray(segment.start, segment.start + length), tail)
   }
@@ -111,69 +125,73 @@ export function trainDictionary(samples: Samples, { size, segmentSize, counts }:
 
 /** The samples are gone through part by part, one segment from each, so that all of them have a say. */
 function planEpochs(
-  positionCount: number,
+  totalSize: number,
   segmentCount: number,
   sizeMin: number
 ): { count: number; size: number } {
-  const size = Math.floor(positionCount / segmentCount)
+  const size = Math.floor(totalSize / segmentCount)
   if (size >= sizeMin) return { count: segmentCount, size }
-  const least = Math.min(sizeMin, positionCount)
-  return { count: Math.floor(positionCount / least), size: least }
+  const least = Math.min(sizeMin, totalSize)
+  return { count: Math.floor(totalSize / least), size: least }
 }
 
-/** Positions of a segment's dmers, from the first to behind the last; none when it would bring nothing. */
+/** Where a segment lies in the samples' bytes; empty when it would bring nothing. */
 interface Segment {
   readonly start: number
   readonly end: number
 }
 
-/** Finds the window of the highest score in a range, and takes the value of its dmers away. */
+/** Finds the segment of the highest score in a range of the bytes, and takes the value of its dmers away. */
 function createSelector(
-  bytes: Uint8Array,
-  values: Uint16Array,
-  windowSize: number
+  { positions, slots, counts }: Dmers,
+  segmentSize: number
 ): (start: number, end: number) => Segment {
+  const values = new Uint16Array(counts)
   /** How often each dmer is in the window: it counts once. */
   const inWindow = new Uint16Array(tableSize)
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-  const hashAt = (at: number): number => hashOf(view.getInt32(at, true), view.getInt32(at + 4, true))
-  const valueAt = (at: number): number => {
-    const hash = hashAt(at)
-    return (hash & skipMask) === 0 ? (values[hash >>> hashShift] ?? 0) : 0
-  }
+  const reach = segmentSize - dmerSize
+  const valueAt = (i: number): number => values[slots[i] ?? 0] ?? 0
   return (start, end) => {
+    const until = firstFrom(positions, end)
+    let left = firstFrom(positions, start)
     let score = 0
     let bestScore = 0
-    let bestStart = start
-    for (let i = start; i < end; i++) {
-      const entering = hashAt(i)
-      if ((entering & skipMask) === 0) {
-        const slot = entering >>> hashShift
-        const count = inWindow[slot] ?? 0
-        if (count === 0) score += values[slot] ?? 0
-        inWindow[slot] = count + 1
+    let first = left
+    let last = left
+    for (let right = left; right < until; right++) {
+      const entering = slots[right] ?? 0
+      const count = inWindow[entering] ?? 0
+      if (count === 0) score += values[entering] ?? 0
+      inWindow[entering] = count + 1
+      for (const least = (positions[right] ?? 0) - reach; (positions[left] ?? 0) < least; left++) {
+        const leaving = slots[left] ?? 0
+        const rest = (inWindow[leaving] ?? 0) - 1
+        inWindow[leaving] = rest
+        if (rest === 0) score -= values[leaving] ?? 0
       }
-      const first = i - windowSize + 1
-      if (first < start) continue
-      if (score > bestScore) {
-        bestScore = score
-        bestStart = first
-      }
-      const leaving = hashAt(first)
-      if ((leaving & skipMask) !== 0) continue
-      const slot = leaving >>> hashShift
-      const left = (inWindow[slot] ?? 0) - 1
-      inWindow[slot] = left
-      if (left === 0) score -= values[slot] ?? 0
+      if (score <= bestScore) continue
+      bestScore = score
+      first = left
+      last = right
     }
-    for (let i = Math.max(start, end - windowSize + 1); i < end; i++) inWindow[hashAt(i) >>> hashShift] = 0
+    for (; left < until; left++) inWindow[slots[left] ?? 0] = 0
     if (bestScore === 0) return { start, end: start }
     // What brings nothing at either end is left out.
-    let first = bestStart
-    let last = bestStart + windowSize - 1
     while (valueAt(first) === 0) first += 1
     while (valueAt(last) === 0) last -= 1
-    for (let i = first; i <= last; i++) if ((hashAt(i) & skipMask) === 0) values[hashAt(i) >>> hashShift] = 0
-    return { start: first, end: last + 1 }
+    for (let i = first; i <= last; i++) values[slots[i] ?? 0] = 0
+    return { start: positions[first] ?? 0, end: (positions[last] ?? 0) + dmerSize }
   }
+}
+
+/** Number of the first position that is not below `from`. */
+function firstFrom(positions: Uint32Array, from: number): number {
+  let low = 0
+  let high = positions.length
+  while (low < high) {
+    const middle = (low + high) >>> 1
+    if ((positions[middle] ?? 0) < from) low = middle + 1
+    else high = middle
+  }
+  return low
 }

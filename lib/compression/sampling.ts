@@ -4,8 +4,8 @@ import { memoryLimits as limits } from '../limits.js'
 export interface SamplePlan {
   /** To train on. */
   readonly pieces: readonly PiecePlace[]
-  /** To measure by: number of the first of two adjacent chunks. No piece is of one of them. */
-  readonly pairs: readonly number[]
+  /** To measure by: numbers of whole chunks. No piece is of one of them. */
+  readonly heldOut: readonly number[]
 }
 
 export interface PiecePlace {
@@ -16,8 +16,8 @@ export interface PiecePlace {
   readonly size: number
 }
 
-/** At most one chunk in four is kept from the training. */
-const chunksPerPair = 8
+/** At most one chunk in so many is kept from the training. */
+const chunksPerHeldOut = 4
 
 /**
  * Spreads the samples evenly over the chunks. Pieces rotate through the chunk, so that beginnings and ends have
@@ -27,13 +27,13 @@ const chunksPerPair = 8
  * @param chunkSize bytes of a chunk
  */
 export function planSamples(chunkCount: number, chunkSize: number): SamplePlan {
-  const pairCount = Math.min(
-    limits.heldOutPairCountMax,
-    Math.floor(limits.heldOutSizeMax / (2 * chunkSize)),
-    Math.floor(chunkCount / chunksPerPair)
+  const heldOutCount = Math.min(
+    limits.heldOutCountMax,
+    Math.floor(limits.heldOutSizeMax / chunkSize),
+    Math.floor(chunkCount / chunksPerHeldOut)
   )
-  const pairs = Array.from({ length: pairCount }, (_, i) => spread(i, pairCount, chunkCount - 1))
-  const heldOut = new Set(pairs.flatMap((first) => [first, first + 1]))
+  const heldOut = Array.from({ length: heldOutCount }, (_, i) => spread(i, heldOutCount, chunkCount))
+  const isHeldOut = new Set(heldOut)
 
   const size = Math.min(limits.samplePieceSize, chunkSize)
   const piecesPerChunk = Math.ceil(chunkSize / size)
@@ -42,7 +42,7 @@ export function planSamples(chunkCount: number, chunkSize: number): SamplePlan {
     const start = (i % piecesPerChunk) * size
     return { chunk: spread(i, pieceCount, chunkCount), start, size: Math.min(size, chunkSize - start) }
   })
-  return { pieces: pieces.filter(({ chunk }) => !heldOut.has(chunk)), pairs }
+  return { pieces: pieces.filter(({ chunk }) => !isHeldOut.has(chunk)), heldOut }
 }
 
 /** The i-th of `count` numbers spread evenly from 0 to below `end`. */

@@ -12,19 +12,19 @@ export interface SampledSource {
 /** Reads at the same time. */
 const readCount = 8
 
-/** Reads samples for `dictionarySampler`, spread over the sources as if they were one: at most 32 MiB. */
+/** Reads samples for `dictionarySampler`, spread over the sources as if they were one: at most 20 MiB. */
 export async function sampleSources(
   sources: readonly SampledSource[],
   chunkSize: number,
   signal?: AbortSignal
 ): Promise<SampledBytes> {
   const counts = sources.map(({ size }) => Math.floor(size / chunkSize))
-  const { pieces, pairs } = planSamples(
+  const { pieces, heldOut } = planSamples(
     counts.reduce((sum, count) => sum + count, 0),
     chunkSize
   )
   const trainingSize = pieces.reduce((sum, { size }) => sum + size, 0)
-  const memory = new Uint8Array(new SharedArrayBuffer(trainingSize + pairs.length * 2 * chunkSize))
+  const memory = new Uint8Array(new SharedArrayBuffer(trainingSize + heldOut.length * chunkSize))
   const training = memory.subarray(0, trainingSize)
   let end = 0
   const take = (size: number): Uint8Array => memory.subarray(end, (end += size))
@@ -36,10 +36,10 @@ export async function sampleSources(
       into: take(size)
     })
   )
-  const heldOut = pairs.map((first) => {
-    const pair = [take(chunkSize), take(chunkSize)] as const
-    pair.forEach((into, i) => reads.push({ chunk: first + i, start: 0, into }))
-    return pair
+  const chunks = heldOut.map((chunk) => {
+    const into = take(chunkSize)
+    reads.push({ chunk, start: 0, into })
+    return into
   })
   const left = reads.values()
   const work = async (): Promise<void> => {
@@ -52,7 +52,7 @@ export async function sampleSources(
   return {
     training,
     sizes: pieces.map(({ size }) => size),
-    pairs: heldOut,
+    heldOut: chunks,
     likelySize: sources.reduce((sum, { size }) => sum + size, 0)
   }
 }

@@ -2,20 +2,17 @@ import { createBlockEncoder } from '../compression/codecs.js'
 import {
   gainMin,
   gainOf,
+  heldOutCountMin,
   isWorthIt,
-  pairCountMin,
   percent,
   pieceCountMin,
   rotationCount,
   segmentSizes,
-  sizeWith,
-  sizeWithout,
-  type DictionaryOutcome,
-  type PairSizes
+  type DictionaryOutcome
 } from '../compression/dictionary.js'
 import { isFormatted } from '../compression/zstd-dictionary.js'
 import { memoryLimits } from '../limits.js'
-import type { Candidate, Pair, ScreenedSamples } from './dictionary-tasks.js'
+import type { Candidate, ScreenedSamples } from './dictionary-tasks.js'
 import type { WorkerPool } from './pool.js'
 
 /** Bytes out of a source, in shared memory. */
@@ -24,8 +21,8 @@ export interface SampledBytes {
   readonly training: Uint8Array
   /** Of each piece in it. */
   readonly sizes: readonly number[]
-  /** To measure by. */
-  readonly pairs: readonly Pair[]
+  /** To measure by: whole chunks. */
+  readonly heldOut: readonly Uint8Array[]
   /** Bytes that the source has in all, as far as it is known. */
   readonly likelySize: number
 }
@@ -40,10 +37,10 @@ export interface ChooseOptions {
 }
 
 /**
- * Trains a few dictionaries on the samples, takes the one under which the held-out pairs are smallest, and says
+ * Trains a few dictionaries on the samples, takes the one under which held-out chunks are smallest, and says
  * whether it pays. The work is done on the pool; the outcome depends on the samples alone.
  *
- * Takes, beside the samples, 6 MiB and two prepared encoders a thread.
+ * Takes, beside the samples, as much again for what is listed of them, and 6 MiB and two prepared encoders a thread.
  */
 export async function chooseDictionary(
   samples: SampledBytes,
@@ -51,46 +48,39 @@ export async function chooseDictionary(
 ): Promise<DictionaryOutcome> {
   const { pool, level, size = memoryLimits.dictionarySizeDefault, always = false } = options
   const pieces = piecesOf(samples)
-  if (pieces.length < pieceCountMin || samples.pairs.length < pairCountMin)
+  if (pieces.length < pieceCountMin || samples.heldOut.length < heldOutCountMin)
     return none('there is too little to train it on')
-  const screened = await pool.run('screenSamples', { pieces, pairs: samples.pairs, level })
+  const screened = await pool.run('screenSamples', { pieces, heldOut: samples.heldOut, level })
   if (screened.pieces.length < pieceCountMin)
     return none('too little of the source compresses, or it repeats and is stored once anyway')
-  if (screened.pairs.length < pairCountMin) return none('there is too little to measure it by')
+  if (screened.heldOut.length < heldOutCountMin) return none('there is too little to measure it by')
 
   const training = compact(
     samples.training,
     screened.pieces.map((i) => pieces[i] ?? new Uint8Array(0))
   )
-  const { choosing, judging } = split(samples.pairs, screened)
-  const counts = await pool.run('countSamples', training)
+  const { choosing, judging } = split(samples.heldOut, screened)
+  const dmers = await pool.run('listSampleDmers', training)
+  const { chunks } = choosing
   const trained = await Promise.all(
     segmentSizes
       .filter((segmentSize) => segmentSize <= size)
       .map((segmentSize) =>
-        pool.run('trainCandidate', {
-          samples: training,
-          counts,
-          pairs: choosing.pairs,
-          level,
-          size,
-          segmentSize
-        })
+        pool.run('trainCandidate', { samples: training, dmers, chunks, level, size, segmentSize })
       )
   )
-  const first = smallest(trained, choosing.plainSizes)
+  const first = smallest(trained)
   if (first === undefined) return none('nothing in the samples repeats')
   const isPromising = always || savedBy(first, choosing) >= gainMin / 2
   const rotated = await Promise.all(
     (isPromising ? rotations(first.bytes) : []).map((bytes) =>
-      pool.run('measureCandidate', { bytes, pairs: choosing.pairs, level })
+      pool.run('measureCandidate', { bytes, chunks, level })
     )
   )
-  const { bytes } = smallest([first, ...rotated], choosing.plainSizes) ?? first
+  const { bytes } = smallest([first, ...rotated]) ?? first
 
-  const gain = savedBy(await pool.run('measureCandidate', { bytes, pairs: judging.pairs, level }), judging)
-  const before = sizeWithout(judging.plainSizes)
-  const likelySize = samples.likelySize * screened.blockShare * (before / sizeOf(judging.pairs))
+  const gain = savedBy(await pool.run('measureCandidate', { bytes, chunks: judging.chunks, level }), judging)
+  const likelySize = samples.likelySize * screened.blockShare * (judging.plainSize / sizeOf(judging.chunks))
   const storedSize = (createBlockEncoder('zstd', 3)(bytes) ?? bytes).length
   if (!always && !isWorthIt(gain, storedSize, likelySize)) {
     const own = gainOf(likelySize, likelySize - storedSize)
@@ -102,28 +92,27 @@ export async function chooseDictionary(
 }
 
 interface Measured {
-  readonly pairs: readonly Pair[]
-  readonly plainSizes: PairSizes
+  readonly chunks: readonly Uint8Array[]
+  /** Bytes that they take without a dictionary. */
+  readonly plainSize: number
 }
 
-/** Every other pair chooses among the candidates; the rest judges the chosen one, and has had no say in it. */
-function split(pairs: readonly Pair[], screened: ScreenedSamples): { choosing: Measured; judging: Measured } {
-  const part = (rest: number): Measured => ({
-    pairs: screened.pairs.flatMap((number, i) => {
-      const pair = pairs[number]
-      return i % 2 === rest && pair !== undefined ? [pair] : []
-    }),
-    plainSizes: screened.plainSizes.filter((_, i) => i % 2 === rest)
+/** Every third chunk chooses among the candidates; the rest judges the chosen one, and has had no say in it. */
+function split(
+  heldOut: readonly Uint8Array[],
+  screened: ScreenedSamples
+): { choosing: Measured; judging: Measured } {
+  const part = (isIn: (i: number) => boolean): Measured => ({
+    chunks: screened.heldOut.flatMap((number, i) => (isIn(i) ? (heldOut[number] ?? []) : [])),
+    plainSize: screened.plainSizes.reduce((sum, size, i) => sum + (isIn(i) ? size : 0), 0)
   })
-  return { choosing: part(0), judging: part(1) }
+  return { choosing: part((i) => i % 3 === 0), judging: part((i) => i % 3 !== 0) }
 }
 
 /** In 1/10,000. */
-const savedBy = ({ sizes }: Candidate, { plainSizes }: Measured): number =>
-  gainOf(sizeWithout(plainSizes), sizeWith(plainSizes, sizes))
+const savedBy = ({ storedSize }: Candidate, { plainSize }: Measured): number => gainOf(plainSize, storedSize)
 
-const sizeOf = (pairs: readonly Pair[]): number =>
-  pairs.reduce((sum, [first, second]) => sum + first.length + second.length, 0)
+const sizeOf = (chunks: readonly Uint8Array[]): number => chunks.reduce((sum, chunk) => sum + chunk.length, 0)
 
 /** The same bytes, each time with another part at the end; what Zstd would take for a format is left out. */
 function rotations(bytes: Uint8Array): Uint8Array[] {
@@ -154,15 +143,9 @@ function compact(
 }
 
 /** The first of those with the smallest result. */
-function smallest(candidates: readonly Candidate[], plainSizes: PairSizes): Candidate | undefined {
+function smallest(candidates: readonly Candidate[]): Candidate | undefined {
   let best: Candidate | undefined
-  let bestSize = Infinity
-  for (const candidate of candidates) {
-    const size = candidate.bytes.length === 0 ? Infinity : sizeWith(plainSizes, candidate.sizes)
-    if (size < bestSize) {
-      best = candidate
-      bestSize = size
-    }
-  }
+  for (const candidate of candidates)
+    if (candidate.storedSize < (best?.storedSize ?? Infinity)) best = candidate
   return best
 }

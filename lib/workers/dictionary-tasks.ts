@@ -1,37 +1,33 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { isZero } from '../chunking/zero.js'
 import { createBlockEncoder, type BlockEncoder } from '../compression/codecs.js'
-import { denseShare, type PairSizes } from '../compression/dictionary.js'
-import { countDmers, trainDictionary, type Samples } from '../compression/fastcover.js'
+import { denseShare } from '../compression/dictionary.js'
+import { listDmers, trainDictionary, type Dmers, type Samples } from '../compression/fastcover.js'
 import { blake3 } from '../format/digest.js'
 import { encoderFor } from './prepared.js'
 
-/** Two adjacent chunks that are kept from the training. */
-export type Pair = readonly [Uint8Array, Uint8Array]
-
 export interface ScreenSamplesArgs {
   readonly pieces: readonly Uint8Array[]
-  readonly pairs: readonly Pair[]
+  readonly heldOut: readonly Uint8Array[]
   readonly level: number
 }
 
 export interface ScreenedSamples {
   /** Numbers of the pieces to train on: no holes, none twice, none that does not compress. */
   readonly pieces: readonly number[]
-  /** Numbers of the pairs to measure by: no holes, nothing that is trained on. */
-  readonly pairs: readonly number[]
-  /** What those take without a dictionary. */
-  readonly plainSizes: PairSizes
+  /** Numbers of the chunks to measure by: no holes, nothing that is trained on, none twice. */
+  readonly heldOut: readonly number[]
+  /** Bytes that each of those takes without a dictionary. */
+  readonly plainSizes: readonly number[]
   /** Share of the pieces that will be stored as blocks, for all we know: neither holes nor repeats. */
   readonly blockShare: number
 }
 
-export async function screenSamples({ pieces, pairs, level }: ScreenSamplesArgs): Promise<ScreenedSamples> {
+export async function screenSamples({ pieces, heldOut, level }: ScreenSamplesArgs): Promise<ScreenedSamples> {
   const encode = encoderFor('zstd', level)
   const seen = new Set<string>()
-  const idOf = (bytes: Uint8Array): string => blake3(bytes).toString('base64')
   const isNew = (bytes: Uint8Array): boolean => {
-    const id = idOf(bytes)
+    const id = blake3(bytes).toString('base64')
     if (seen.has(id)) return false
     seen.add(id)
     return true
@@ -42,35 +38,38 @@ export async function screenSamples({ pieces, pairs, level }: ScreenSamplesArgs)
     if (isZero(piece) || !isNew(piece)) continue
     blockCount += 1
     if (storedSize(encode, piece) < piece.length * denseShare) kept.push(i)
-    await nextTurn()
+    await nextTurn() // the bindings free their buffers then
   }
   const pieceSize = Math.max(1, ...pieces.map((piece) => piece.length))
-  const keptPairs: number[] = []
-  const plainSizes: [number, number][] = []
-  for (const [i, pair] of pairs.entries()) {
-    const isBlock = pair.every(
-      (chunk) => !isZero(chunk) && cut(chunk, pieceSize).every((piece) => isZero(piece) || isNew(piece))
-    )
-    if (!isBlock) continue
-    keptPairs.push(i)
-    plainSizes.push(await sizesOf(encode, pair))
+  const keptChunks: number[] = []
+  const plainSizes: number[] = []
+  for (const [i, chunk] of heldOut.entries()) {
+    if (isZero(chunk) || !cut(chunk, pieceSize).every((piece) => isZero(piece) || isNew(piece))) continue
+    keptChunks.push(i)
+    plainSizes.push(storedSize(encode, chunk))
+    await nextTurn()
   }
   const blockShare = pieces.length === 0 ? 0 : blockCount / pieces.length
-  return { pieces: kept, pairs: keptPairs, plainSizes, blockShare }
+  return { pieces: kept, heldOut: keptChunks, plainSizes, blockShare }
 }
 
 /** In shared memory, for the candidates to start from. */
-export function countSamples(samples: Samples): Promise<Uint16Array> {
-  const counts = countDmers(samples)
+export function listSampleDmers(samples: Samples): Promise<Dmers> {
+  const { positions, slots, counts } = listDmers(samples)
+  const toShared = (from: Uint32Array): Uint32Array => {
+    const shared = new Uint32Array(new SharedArrayBuffer(from.byteLength))
+    shared.set(from)
+    return shared
+  }
   const shared = new Uint16Array(new SharedArrayBuffer(counts.byteLength))
   shared.set(counts)
-  return Promise.resolve(shared)
+  return Promise.resolve({ positions: toShared(positions), slots: toShared(slots), counts: shared })
 }
 
 export interface TrainCandidateArgs {
   readonly samples: Samples
-  readonly counts: Uint16Array
-  readonly pairs: readonly Pair[]
+  readonly dmers: Dmers
+  readonly chunks: readonly Uint8Array[]
   readonly level: number
   /** Bytes of the dictionary, at most. */
   readonly size: number
@@ -79,36 +78,33 @@ export interface TrainCandidateArgs {
 
 export interface Candidate {
   readonly bytes: Uint8Array
-  /** What the pairs take with it. */
-  readonly sizes: PairSizes
+  /** Bytes that the chunks take with it. */
+  readonly storedSize: number
 }
 
 export function trainCandidate(args: TrainCandidateArgs): Promise<Candidate> {
-  const { samples, pairs, level, ...options } = args
-  return measureCandidate({ bytes: trainDictionary(samples, options), pairs, level })
+  const { samples, chunks, level, ...options } = args
+  return measureCandidate({ bytes: trainDictionary(samples, options), chunks, level })
 }
 
 export interface MeasureCandidateArgs {
   readonly bytes: Uint8Array
-  readonly pairs: readonly Pair[]
+  readonly chunks: readonly Uint8Array[]
   readonly level: number
 }
 
-export async function measureCandidate({ bytes, pairs, level }: MeasureCandidateArgs): Promise<Candidate> {
-  if (bytes.length === 0) return { bytes, sizes: [] }
+export async function measureCandidate({ bytes, chunks, level }: MeasureCandidateArgs): Promise<Candidate> {
+  if (bytes.length === 0) return { bytes, storedSize: Infinity }
   const encode = createBlockEncoder('zstd', level, bytes)
-  const sizes: [number, number][] = []
-  for (const pair of pairs) sizes.push(await sizesOf(encode, pair))
-  return { bytes, sizes }
+  let total = 0
+  for (const chunk of chunks) {
+    total += storedSize(encode, chunk)
+    await nextTurn()
+  }
+  return { bytes, storedSize: total }
 }
 
 const storedSize = (encode: BlockEncoder, raw: Uint8Array): number => (encode(raw) ?? raw).length
-
-async function sizesOf(encode: BlockEncoder, [first, second]: Pair): Promise<[number, number]> {
-  const firstSize = storedSize(encode, first)
-  await nextTurn() // the bindings free their buffers then
-  return [firstSize, storedSize(encode, second)]
-}
 
 /** The bytes in pieces of `size`. */
 function cut(bytes: Uint8Array, size: number): Uint8Array[] {

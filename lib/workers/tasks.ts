@@ -15,7 +15,7 @@ import { becameShorter, sourceError } from '../source/source-error.js'
 import { blake3, digestSize } from '../format/digest.js'
 import { memoryLimits } from '../limits.js'
 import { countOutput } from './collect.js'
-import { countSamples, measureCandidate, screenSamples, trainCandidate } from './dictionary-tasks.js'
+import { listSampleDmers, measureCandidate, screenSamples, trainCandidate } from './dictionary-tasks.js'
 import { flattenError, type PlainError } from './messages.js'
 import { decoderFor, encoderFor, type SharedDictionary } from './prepared.js'
 
@@ -34,7 +34,7 @@ export const tasks = {
   decodeBlocks,
   loadBlocks,
   screenSamples,
-  countSamples,
+  listSampleDmers,
   trainCandidate,
   measureCandidate
 }
@@ -70,36 +70,44 @@ export interface CompressChunksArgs {
   readonly stream: number
   readonly codec: CodecName
   readonly level: number
-  /** For Zstd: tried on the first chunk, and used for all of them when it makes that one smaller. */
+  /** For Zstd. */
   readonly dictionary?: SharedDictionary | undefined
+  readonly usesDictionary: boolean
+  /** Compress the first chunk with the dictionary and without, and keep what is smaller. */
+  readonly isTrial: boolean
   /** Takes the block frames; must hold every chunk raw with its frame header. */
   readonly frames: Uint8Array
 }
 
-/** Writes each chunk as a block frame into `frames`, back to back, and gives the frames' sizes. */
-async function compressChunks({
-  bytes,
-  chunks,
-  stream,
-  codec,
-  level,
-  dictionary,
-  frames
-}: CompressChunksArgs): Promise<number[]> {
+/**
+ * Writes each chunk as a block frame into `frames`, back to back.
+ *
+ * @returns the frames' sizes, and the bytes that the dictionary saved in a trial; negative when it cost
+ */
+async function compressChunks(
+  args: CompressChunksArgs
+): Promise<{ storedSizes: number[]; savedSize: number }> {
+  const { bytes, chunks, stream, codec, level, dictionary, usesDictionary, isTrial, frames } = args
   const plain = encoderFor(codec, level)
-  const encode = dictionary === undefined ? plain : encoderFor(codec, level, dictionary)
-  let usesDictionary = dictionary !== undefined
-  const sizes: number[] = []
+  const withDictionary = dictionary === undefined ? plain : encoderFor(codec, level, dictionary)
+  const encode = usesDictionary ? withDictionary : plain
+  const storedSizes: number[] = []
+  let savedSize = 0
   let offset = 0
   for (const [start, rawSize, streamOffset] of chunks) {
     const raw = bytes.subarray(start, start + rawSize)
-    let shrunk = usesDictionary ? encode(raw) : plain(raw)
+    let shrunk = encode(raw)
+    let hasDictionary = usesDictionary && shrunk !== undefined
     countOutput(rawSize)
-    if (usesDictionary && offset === 0) {
-      const other = plain(raw)
+    if (isTrial && storedSizes.length === 0) {
+      const other = usesDictionary ? plain(raw) : withDictionary(raw)
       countOutput(rawSize)
-      usesDictionary = shrunk !== undefined && shrunk.length < (other ?? raw).length
-      if (!usesDictionary) shrunk = other
+      const difference = (other ?? raw).length - (shrunk ?? raw).length
+      savedSize = usesDictionary ? difference : -difference
+      if (difference < 0) {
+        shrunk = other
+        hasDictionary = !usesDictionary
+      }
     }
     const stored = shrunk ?? raw
     const payloadSize = blockPrefixSize + stored.length
@@ -109,14 +117,14 @@ async function compressChunks({
       type: 'block',
       codec: shrunk === undefined ? 'raw' : codec,
       stream,
-      usesDictionary: usesDictionary && shrunk !== undefined,
+      usesDictionary: hasDictionary,
       rawSize
     })
-    sizes.push(frameHeaderSize + payloadSize)
+    storedSizes.push(frameHeaderSize + payloadSize)
     offset += frameHeaderSize + payloadSize
     await nextTurn()
   }
-  return sizes
+  return { storedSizes, savedSize }
 }
 
 export interface SealFramesArgs {

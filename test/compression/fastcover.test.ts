@@ -1,7 +1,7 @@
 import t from 'tap'
 import { createBlockEncoder } from '../../lib/compression/codecs.js'
-import { countDmers, trainDictionary, type Samples } from '../../lib/compression/fastcover.js'
-import { difference, sha256 } from '../helpers/bytes.js'
+import { listDmers, trainDictionary, type Samples } from '../../lib/compression/fastcover.js'
+import { sha256 } from '../helpers/bytes.js'
 import { cutEvery, phraseBytes, randomBytes, repeatBytes } from '../helpers/data.js'
 import { caught } from '../helpers/errors.js'
 
@@ -18,18 +18,14 @@ await t.test('the same samples give the same dictionary, on every machine', (t) 
     sha256(trainDictionary(phrases, { size: 16 * KiB, segmentSize }))
   )
   t.strictSame(digests, [
-    '464d0dfb18fb4be74baaf3951f42207ba6ab3d27166b5db77b43ae1a14507e23',
-    '5e66b4e6aca685b887a9891bc6dfda2d5bf066e94bf0d2dd6e6222d7ad2f26a2',
-    'f4d186bad8e5b44fd16b01255c4c873431cd5282cf99b99442759a31cdbb4b8c'
+    'b7fb9d89a4d9f64014fa024606fa46387a0cb1b02f6e7d7984019e85ed2ba9b6',
+    '6bae631c81ccaf693976da3a01179893b46894ecd7dee045d3a49a96887e3009',
+    '2ee522a850bbf1024e1823eda58122e7653b5080d711a803a300dce8aa7e4757'
   ])
-  const counts = countDmers(phrases)
-  const counted = trainDictionary(phrases, { size: 16 * KiB, segmentSize: 512, counts })
-  t.equal(sha256(counted), digests[0], 'with counts made before')
-  t.equal(
-    difference(Buffer.from(counts.buffer), Buffer.from(countDmers(phrases).buffer)),
-    'equal',
-    'left as they were'
-  )
+  const dmers = listDmers(phrases)
+  const listed = trainDictionary(phrases, { size: 16 * KiB, segmentSize: 512, dmers })
+  t.equal(sha256(listed), digests[0], 'with dmers listed before')
+  t.strictSame(dmers, listDmers(phrases), 'left as they were')
   t.end()
 })
 
@@ -39,7 +35,8 @@ await t.test('what is in many samples is in the dictionary, and what is in one i
     Buffer.concat([randomBytes(1000 + i, 100 + i), common, randomBytes(900 - i, 300 + i)])
   )
   const dictionary = Buffer.from(trainDictionary(samplesOf(pieces), { size: 4 * KiB, segmentSize: 512 }))
-  t.equal(dictionary.subarray(-512).includes(common), true, 'at the end')
+  // Its first and last few bytes may be of no dmer that is looked at.
+  t.equal(dictionary.subarray(-512).includes(common.subarray(32, -32)), true, 'at the end')
   t.end()
 })
 
