@@ -29,7 +29,7 @@ import type { Target } from './target/target.js'
 import { watchStages, type StageWatch, type Timings } from './timings.js'
 import type { SampledBytes } from './workers/choose-dictionary.js'
 import { createWorkerPool, type TaskName, type WorkerPool } from './workers/pool.js'
-import { createSlabPool } from './workers/slabs.js'
+import { createSlabPool, type BatchSlabs } from './workers/slabs.js'
 
 export interface StreamSource {
   /** Name of the stream in the snapshot, such as `disk`; a-z 0-9 . _ - */
@@ -125,7 +125,7 @@ async function run(
     }
     watch = watchStages(stages)
     const done = pipeline(
-      [readAll(streams), ...Object.values(stages)] as unknown as NodeJS.ReadWriteStream[], // it takes iterables, too
+      [readAll(streams, slabs), ...Object.values(stages)] as unknown as NodeJS.ReadWriteStream[], // it takes iterables, too
       options.signal === undefined ? {} : { signal: options.signal }
     )
     // A failed pipeline still waits for its source, which may wait for a far side that has nothing to say.
@@ -173,12 +173,15 @@ function workedFor(pool: WorkerPool): Map<string, number> {
 }
 
 /**
- * The streams' bytes, one stream after another, each announced by its number. Read into the same memory
- * again and again: the chunker copies a piece before it asks for the next.
+ * The streams' bytes, one stream after another, each announced by its number. The chunker takes over what was
+ * read into a slab, and copies any other piece before it asks for the next.
  */
-async function* readAll(streams: readonly StreamSource[]): AsyncGenerator<Uint8Array | StreamStart> {
+async function* readAll(
+  streams: readonly StreamSource[],
+  slabs: BatchSlabs
+): AsyncGenerator<Uint8Array | StreamStart> {
   for (const [stream, { source, ...options }] of streams.entries()) {
     yield { kind: 'stream', stream }
-    yield* readSource(source, { ...options, reuse: true })
+    yield* readSource(source, { ...options, reuse: true, slabs })
   }
 }

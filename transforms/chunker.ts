@@ -6,7 +6,7 @@ import type { ChunkerName } from '../lib/format/header.js'
 import { formatLimits, memoryLimits } from '../lib/limits.js'
 import { checkChunkSizes, chunkSizeBounds } from '../lib/profiles.js'
 import type { ChunkBatch, StreamStart } from '../lib/records.js'
-import { createSlabPool, type Slab, type SlabPool } from '../lib/workers/slabs.js'
+import { createSlabPool, type BatchSlabs, type Slab } from '../lib/workers/slabs.js'
 import { stage } from './stage.js'
 
 export interface ChunkerOptions {
@@ -18,12 +18,13 @@ export interface ChunkerOptions {
   readonly max?: number
   /** Number of the stream that the bytes belong to until a StreamStart says otherwise. Default 0. */
   readonly stream?: number
-  readonly slabs?: SlabPool
+  readonly slabs?: BatchSlabs
 }
 
 /**
  * Bytes → ChunkBatch. Takes any Uint8Arrays, however cut, strings (as UTF-8), and StreamStart records; gives
  * the chunks of about 1 MiB at a time, in order. The chunks depend on the bytes alone, not on how they arrive.
+ * Bytes of a whole slab become a batch as they are where chunks of a fixed size fill it; all others are copied.
  *
  * Holds one batch: 1 MiB, or twice the largest chunk where that is more.
  */
@@ -90,9 +91,17 @@ export function chunker(options: ChunkerOptions = {}): Duplex {
       streamOffset = 0
       return
     }
-    for (let offset = 0; offset < bytes.length;) {
-      offset += append(bytes.subarray(offset))
-      if (filled === capacity) yield* cut(false)
+    const whole = slabs.slabOf(bytes)
+    if (whole !== undefined && name === 'fixed' && filled === 0 && bytes.length === capacity) {
+      slab = whole
+      filled = capacity
+      yield* cut(false)
+    } else {
+      for (let offset = 0; offset < bytes.length;) {
+        offset += append(bytes.subarray(offset))
+        if (filled === capacity) yield* cut(false)
+      }
+      whole?.release()
     }
     if (streamOffset + filled > formatLimits.streamSizeMax)
       throw new LimitError('the source is larger than 2^53 bytes')

@@ -17,5 +17,5 @@ export {
   type Target
 } from '../lib/target/target.js'
 export { createWorkerPool, inlinePool, type WorkerPool } from '../lib/workers/pool.js'
-export { createSlabPool, type Slab, type SlabPool } from '../lib/workers/slabs.js'
+export { createSlabPool, type BatchSlabs, type Slab, type SlabPool } from '../lib/workers/slabs.js'
 export * from '../lib/records.js'

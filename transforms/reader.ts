@@ -1,7 +1,7 @@
 import { Readable } from 'node:stream'
 import { SourceError } from '../lib/errors.js'
 import { memoryLimits } from '../lib/limits.js'
-import type { Source } from '../lib/source/source.js'
+import type { ReadOptions, Source } from '../lib/source/source.js'
 
 export interface ReaderOptions {
   /** Bytes the source must give; fewer or more is an error. */
@@ -20,14 +20,14 @@ export function reader(source: Source, options: ReaderOptions = {}): Readable {
   })
 }
 
-/** What `reader` does, as a generator; with `reuse` a piece is valid only until the next is asked for. */
+/** What `reader` does, as a generator; for `reuse` and `slabs` see `Source.read`. */
 export async function* readSource(
   source: Source,
-  { expectSize, reuse = false }: ReaderOptions & { reuse?: boolean } = {}
+  { expectSize, ...options }: ReaderOptions & Partial<ReadOptions> = {}
 ): AsyncGenerator<Uint8Array, void> {
   try {
     let total = 0
-    for await (const piece of source.read({ reuse })) {
+    for await (const piece of source.read({ reuse: false, ...options })) {
       total += piece.length
       if (expectSize !== undefined && total > expectSize) throw wrongSize(source.name, expectSize, total)
       if (piece.length > 0) yield piece

@@ -1,7 +1,7 @@
 import { Socket } from 'node:net'
 import { memoryLimits } from '../limits.js'
 import { sourceError } from './source-error.js'
-import type { Source } from './source.js'
+import type { ReadOptions, Source } from './source.js'
 
 /**
  * A pipe or socket that is open already, such as standard input. `close` closes the descriptor.
@@ -26,7 +26,7 @@ export function pipeSource(fd: number, name: string): Source {
   }
   let socket: Socket | undefined
 
-  async function* read({ reuse }: { readonly reuse: boolean }): AsyncGenerator<Uint8Array, void> {
+  async function* read({ reuse }: ReadOptions): AsyncGenerator<Uint8Array, void> {
     socket = openSocket(fd, onread)
     socket.on('error', (error) => {
       failure = error

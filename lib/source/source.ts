@@ -5,10 +5,16 @@ import { Readable } from 'node:stream'
 import { promisify } from 'node:util'
 import { SourceError } from '../errors.js'
 import { memoryLimits } from '../limits.js'
+import type { BatchSlabs } from '../workers/slabs.js'
 import { pipeSource } from './pipe-source.js'
 import { sourceError } from './source-error.js'
 
 const openDescriptor = promisify(openCallback)
+
+export interface ReadOptions {
+  readonly reuse: boolean
+  readonly slabs?: BatchSlabs
+}
 
 /** Bytes that are read once, front to back. */
 export interface Source {
@@ -20,8 +26,9 @@ export interface Source {
    * The bytes, in pieces of up to 1 MiB. To be taken once.
    *
    * @param options.reuse a piece is only used until the next is asked for, so that its memory may be used again
+   * @param options.slabs a whole piece may be the bytes of one of these, which is then the receiver's to release
    */
-  read(options: { readonly reuse: boolean }): AsyncGenerator<Uint8Array, void>
+  read(options: ReadOptions): AsyncGenerator<Uint8Array, void>
   /**
    * Of a file or block device: fills `into` from an offset, before, while or after it is read; what lies behind
    * the end is left alone.
@@ -98,7 +105,7 @@ export function iterableSource(bytes: AsyncIterable<Uint8Array | string>, name: 
 /** A descriptor that is open already and never blocks for long, such as a file on standard input; from where it stands. */
 export function openDescriptorSource(fd: number, name: string): Source {
   const handle: ReadHandle = {
-    read: (buffer) => promisify(read)(fd, buffer, 0, buffer.length, null),
+    read: (bytes) => promisify(read)(fd, bytes, 0, bytes.length, null),
     close: () => Promise.resolve()
   }
   return handleSource(handle, name, undefined, undefined)
@@ -106,7 +113,7 @@ export function openDescriptorSource(fd: number, name: string): Source {
 
 /** What is used of a FileHandle. */
 interface ReadHandle {
-  read(buffer: Buffer, offset: number, length: number, position: null): Promise<{ bytesRead: number }>
+  read(bytes: Uint8Array, offset: number, length: number, position: null): Promise<{ bytesRead: number }>
   stat?(options: { bigint: true }): Promise<BigIntStats>
   close(): Promise<void>
 }
@@ -128,16 +135,35 @@ function handleSource(
   size: number | undefined
 ): Source {
   let ahead: Promise<Uint8Array> | undefined
-  const readPiece = async (buffer: Buffer): Promise<Uint8Array> => {
-    const { bytesRead } = await handle.read(buffer, 0, buffer.length, null)
-    return buffer.subarray(0, bytesRead)
+  const readInto = async (bytes: Uint8Array): Promise<Uint8Array> => {
+    const { bytesRead } = await handle.read(bytes, 0, bytes.length, null)
+    return bytesRead === bytes.length ? bytes : bytes.subarray(0, bytesRead)
   }
-  async function* readPieces({ reuse }: { readonly reuse: boolean }): AsyncGenerator<Uint8Array, void> {
+  const readSlab = async (slabs: BatchSlabs): Promise<Uint8Array> => {
+    const { bytes, release } = slabs.acquire(memoryLimits.readSize)
+    const piece = await readInto(bytes)
+    if (piece === bytes) return piece
+    const copy = new Uint8Array(piece)
+    release()
+    return copy
+  }
+  /** Reads the next piece into the memory that it may have. */
+  const createReads = ({ reuse, slabs }: ReadOptions): (() => Promise<Uint8Array>) => {
+    if (slabs !== undefined) return () => readSlab(slabs)
     const makeBuffer = (): Buffer => Buffer.allocUnsafeSlow(memoryLimits.readSize)
-    const buffers = [makeBuffer(), makeBuffer()] as const
+    if (!reuse) return () => readInto(makeBuffer())
+    const buffers = [makeBuffer(), makeBuffer()]
+    return () => {
+      const buffer = buffers.shift() ?? makeBuffer()
+      buffers.push(buffer)
+      return readInto(buffer)
+    }
+  }
+  async function* readPieces(options: ReadOptions): AsyncGenerator<Uint8Array, void> {
+    const readNext = createReads(options)
     let total = 0
-    ahead = readPiece(buffers[0])
-    for (let turn = 1; ; turn = 1 - turn) {
+    ahead = readNext()
+    for (;;) {
       const piece = await ahead.catch((error: unknown) => {
         throw sourceError(error, name)
       })
@@ -146,7 +172,7 @@ function handleSource(
       // A file that is appended to all the time would never end.
       if (before !== undefined && total > Number(before.size) && before.size !== 0n)
         throw changed(name, Number(before.size), total)
-      ahead = readPiece(reuse ? buffers[turn === 1 ? 1 : 0] : makeBuffer())
+      ahead = readNext()
       ahead.catch(() => undefined) // met when its turn comes, or nobody asks any more
       yield piece
     }

@@ -12,6 +12,12 @@ export interface SlabPool {
   acquire(size: number): Slab
 }
 
+/** Slabs that can cross a stage of plain bytes: whoever gets the bytes of one can take it over. */
+export interface BatchSlabs extends SlabPool {
+  /** The slab whose `bytes` these are, the very same object; `undefined` for any other bytes. */
+  slabOf(bytes: Uint8Array): Slab | undefined
+}
+
 /** Room for a batch and the frame headers of its chunks, unless chunks are tiny. */
 const slabSize = memoryLimits.batchSize + memoryLimits.batchSize / 16
 
@@ -20,21 +26,25 @@ const slabSize = memoryLimits.batchSize + memoryLimits.batchSize / 16
  * how many are out at once is bounded by the windows of the stages that hold them. A larger slab than the
  * usual is made for the occasion and not kept.
  */
-export function createSlabPool(): SlabPool {
+export function createSlabPool(): BatchSlabs {
   const free: SharedArrayBuffer[] = []
+  const out = new WeakMap<Uint8Array, Slab>()
   return {
     acquire(size) {
       const isUsual = size <= slabSize
       const memory = (isUsual ? free.pop() : undefined) ?? new SharedArrayBuffer(isUsual ? slabSize : size)
       let isOut = true
-      return {
+      const slab: Slab = {
         bytes: new Uint8Array(memory, 0, size),
         release() {
           if (isOut && isUsual && free.length < memoryLimits.slabsKept) free.push(memory)
           isOut = false
         }
       }
-    }
+      out.set(slab.bytes, slab)
+      return slab
+    },
+    slabOf: (bytes) => out.get(bytes)
   }
 }
 

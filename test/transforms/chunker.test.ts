@@ -131,7 +131,7 @@ await t.test('what it gives is a copy in shared memory', async (t) => {
 await t.test('one large buffer is cut as it is asked for, not all at once', async (t) => {
   const slabs = createSlabPool()
   let acquired = 0
-  const counting = { acquire: (size: number) => (acquired++, slabs.acquire(size)) }
+  const counting = { ...slabs, acquire: (size: number) => (acquired++, slabs.acquire(size)) }
   const large = Buffer.alloc(64 * MiB)
   const source = endless(() => large)
   const { stream, isFull } = holdingSink(2)
@@ -159,6 +159,41 @@ await t.test('released memory is used again and holds the right bytes', async (t
   })
   t.equal(difference(Buffer.concat(found), bytes), 'equal')
   t.ok(memory.size <= 4, `${memory.size} slabs for 8 batches`)
+})
+
+await t.test('bytes of whole slabs give the same batches, without a copy where that can be', async (t) => {
+  const bytes = mixedBytes(3 * MiB + 12_345, 11, 32 * KiB)
+  for (const [options, isTakenOver] of [
+    [{ avg: 64 * KiB }, true],
+    [{ avg: 1000 }, false],
+    [fastcdc, false]
+  ] as const) {
+    const slabs = createSlabPool()
+    const pieces = cutEvery(bytes, MiB).map((piece) => {
+      const slab = slabs.acquire(piece.length)
+      slab.bytes.set(piece)
+      return slab.bytes
+    })
+    const given = new Set(pieces.map(({ buffer }) => buffer))
+    const batches = await run(pieces, { ...options, slabs })
+    const plain = await run([bytes], options)
+    t.equal(chunksOf(batches, bytes).join(), chunksOf(plain, bytes).join())
+    t.equal(batches.length, plain.length)
+    t.equal(batches[0] !== undefined && given.has(batches[0].bytes.buffer), isTakenOver)
+    for (const batch of batches) batch.release?.()
+    const again = Array.from({ length: 16 }, () => slabs.acquire(1).bytes.buffer)
+    t.equal(
+      [...given].every((buffer) => again.includes(buffer)),
+      true,
+      'all of them come back'
+    )
+  }
+  // A slab in the midst of other bytes is copied like them.
+  const slabs = createSlabPool()
+  const slab = slabs.acquire(MiB)
+  slab.bytes.set(bytes.subarray(5, 5 + MiB))
+  const odd = [bytes.subarray(0, 5), slab.bytes, bytes.subarray(5 + MiB)]
+  chunksOf(await run(odd, { slabs }), bytes)
 })
 
 await t.test('settings that make no sense are refused', (t) => {
