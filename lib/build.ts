@@ -115,7 +115,7 @@ async function run(
     })
     if (options.onDictionary !== undefined) sampler.once('dictionary', options.onDictionary)
     const stages = {
-      chunker: chunker({ chunker: name, min, avg, max, slabs }),
+      chunker: chunker({ chunker: name, min, avg, max, pool, slabs }),
       'dedup filter': dedupFilter({ capacity, pool }),
       'dictionary sampler': sampler,
       compressor: compressor({ codec, level, pool, slabs }),
@@ -153,6 +153,7 @@ async function sampleAll(
 
 /** The stage that each task of a build is done for. */
 const stageOfTask: Partial<Record<TaskName, string>> = {
+  findBatchCuts: 'chunker',
   digestChunks: 'dedup filter',
   screenSamples: 'dictionary sampler',
   listSampleDmers: 'dictionary sampler',

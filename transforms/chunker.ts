@@ -1,12 +1,13 @@
 import type { Duplex } from 'node:stream'
-import { createFastCdc } from '../lib/chunking/fastcdc.js'
-import { createFixed } from '../lib/chunking/fixed.js'
 import { LimitError } from '../lib/errors.js'
 import type { ChunkerName } from '../lib/format/header.js'
-import { formatLimits, memoryLimits } from '../lib/limits.js'
+import { formatLimits } from '../lib/limits.js'
 import { checkChunkSizes, chunkSizeBounds } from '../lib/profiles.js'
 import type { ChunkBatch, StreamStart } from '../lib/records.js'
-import { createSlabPool, type BatchSlabs, type Slab } from '../lib/workers/slabs.js'
+import { inlinePool, type WorkerPool } from '../lib/workers/pool.js'
+import { createSlabPool, type BatchSlabs } from '../lib/workers/slabs.js'
+import { createFastCdcCutter } from './cut-fastcdc.js'
+import { createFixedCutter } from './cut-fixed.js'
 import { stage } from './stage.js'
 
 export interface ChunkerOptions {
@@ -18,94 +19,63 @@ export interface ChunkerOptions {
   readonly max?: number
   /** Number of the stream that the bytes belong to until a StreamStart says otherwise. Default 0. */
   readonly stream?: number
+  /** Searches for boundaries in content; default on this thread. */
+  readonly pool?: WorkerPool
   readonly slabs?: BatchSlabs
+}
+
+/** Chunks of one stream, back to back, that are cut for good. */
+export type CutChunks = Pick<ChunkBatch, 'bytes' | 'sizes' | 'release'>
+
+/** Cuts the bytes of one stream after another. */
+export interface Cutter {
+  /** Takes the next bytes of the stream; gives the chunks that are certain. */
+  take(bytes: Uint8Array): Iterable<CutChunks> | AsyncIterable<CutChunks>
+  /** Gives what is left of the stream; what is taken next begins another. */
+  end(): Iterable<CutChunks> | AsyncIterable<CutChunks>
 }
 
 /**
  * Bytes → ChunkBatch. Takes any Uint8Arrays, however cut, strings (as UTF-8), and StreamStart records; gives
- * the chunks of about 1 MiB at a time, in order. The chunks depend on the bytes alone, not on how they arrive.
- * Bytes of a whole slab become a batch as they are where chunks of a fixed size fill it; all others are copied.
+ * the chunks of about 1 MiB at a time, in order. Chunks and batches depend on the bytes alone, not on how they
+ * arrive.
  *
- * Holds one batch: 1 MiB, or twice the largest chunk where that is more.
+ * Holds one batch (`cut-fixed.ts`), or one a thread and two more (`cut-fastcdc.ts`): 1 MiB each, or twice the
+ * largest chunk where that is more.
  */
 export function chunker(options: ChunkerOptions = {}): Duplex {
-  const { chunker: name = 'fixed', avg = 64 * 1024, slabs = createSlabPool() } = options
+  const { chunker: name = 'fixed', avg = 64 * 1024, pool = inlinePool, slabs = createSlabPool() } = options
   const bounds = chunkSizeBounds(avg)
   const { min = bounds.min, max = bounds.max } = options
   checkChunkSizes(name === 'fixed' ? { min: avg, avg, max: avg } : { min, avg, max })
-  const findBoundary = name === 'fixed' ? createFixed(avg) : createFastCdc({ min, avg, max })
-  const capacity =
-    name === 'fixed'
-      ? Math.max(1, Math.floor(memoryLimits.batchSize / avg)) * avg
-      : Math.max(memoryLimits.batchSize, 2 * max)
+  const cutter =
+    name === 'fixed' ? createFixedCutter(avg, slabs) : createFastCdcCutter({ min, avg, max }, pool, slabs)
 
   let stream = options.stream ?? 0
   let streamOffset = 0
-  let slab: Slab | undefined
-  let filled = 0
+  let streamSize = 0
 
-  /** The chunks that are certain, as a batch; the unfinished one moves to the next slab. */
-  function* cut(isLast: boolean): Generator<ChunkBatch> {
-    if (slab === undefined || filled === 0) return
-    const { bytes, release } = slab
-    const sizes: number[] = []
-    let start = 0
-    for (
-      let end = findBoundary(bytes, 0, filled, isLast);
-      end !== -1;
-      end = findBoundary(bytes, start, filled, isLast)
-    ) {
-      sizes.push(end - start)
-      start = end
-    }
-    const rest = filled - start
-    slab = undefined
-    filled = 0
-    if (rest > 0) append(bytes.subarray(start, start + rest))
-    const batchOffset = streamOffset
-    streamOffset += start
-    yield {
-      kind: 'chunks',
-      stream,
-      streamOffset: batchOffset,
-      bytes: bytes.subarray(0, start),
-      sizes: Uint32Array.from(sizes),
-      release
+  async function* batchesOf(cut: Iterable<CutChunks> | AsyncIterable<CutChunks>): AsyncGenerator<ChunkBatch> {
+    for await (const chunks of cut) {
+      const batchOffset = streamOffset
+      streamOffset += chunks.bytes.length
+      yield { kind: 'chunks', stream, streamOffset: batchOffset, ...chunks }
     }
   }
 
-  /** Copies as much as fits and says how much that was. */
-  function append(bytes: Uint8Array): number {
-    slab ??= slabs.acquire(capacity)
-    const piece = bytes.subarray(0, capacity - filled)
-    slab.bytes.set(piece, filled)
-    filled += piece.length
-    return piece.length
-  }
-
-  function* take(record: Uint8Array | string | StreamStart): Generator<ChunkBatch> {
+  async function* take(record: Uint8Array | string | StreamStart): AsyncGenerator<ChunkBatch> {
     const bytes = typeof record === 'string' ? Buffer.from(record) : record
     if (!(bytes instanceof Uint8Array)) {
-      yield* cut(true)
+      yield* batchesOf(cutter.end())
       stream = bytes.stream
       streamOffset = 0
+      streamSize = 0
       return
     }
-    const whole = slabs.slabOf(bytes)
-    if (whole !== undefined && name === 'fixed' && filled === 0 && bytes.length === capacity) {
-      slab = whole
-      filled = capacity
-      yield* cut(false)
-    } else {
-      for (let offset = 0; offset < bytes.length;) {
-        offset += append(bytes.subarray(offset))
-        if (filled === capacity) yield* cut(false)
-      }
-      whole?.release()
-    }
-    if (streamOffset + filled > formatLimits.streamSizeMax)
-      throw new LimitError('the source is larger than 2^53 bytes')
+    streamSize += bytes.length
+    if (streamSize > formatLimits.streamSizeMax) throw new LimitError('the source is larger than 2^53 bytes')
+    yield* batchesOf(cutter.take(bytes))
   }
 
-  return stage({ take, end: () => cut(true) })
+  return stage({ take, end: () => batchesOf(cutter.end()) })
 }

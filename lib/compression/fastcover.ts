@@ -1,3 +1,4 @@
+import { firstFrom } from '../binary-search.js'
 import { UsageError } from '../errors.js'
 import { isFormatted } from './zstd-dictionary.js'
 
@@ -182,16 +183,4 @@ function createSelector(
     for (let i = first; i <= last; i++) values[slots[i] ?? 0] = 0
     return { start: positions[first] ?? 0, end: (positions[last] ?? 0) + dmerSize }
   }
-}
-
-/** Number of the first position that is not below `from`. */
-function firstFrom(positions: Uint32Array, from: number): number {
-  let low = 0
-  let high = positions.length
-  while (low < high) {
-    const middle = (low + high) >>> 1
-    if ((positions[middle] ?? 0) < from) low = middle + 1
-    else high = middle
-  }
-  return low
 }

@@ -1,5 +1,6 @@
 import { readSync } from 'node:fs'
 import { setImmediate as nextTurn } from 'node:timers/promises'
+import { findCuts } from '../chunking/fastcdc.js'
 import { isZero } from '../chunking/zero.js'
 import { openFrame, sealFrame, type Sealing } from '../crypto/sealing.js'
 import { writeFields } from '../format/bytes.js'
@@ -27,6 +28,7 @@ import { decoderFor, encoderFor, type SharedDictionary } from './prepared.js'
  * until then, and a batch's worth of them in each thread is most of what a build would keep in memory.
  */
 export const tasks = {
+  findBatchCuts,
   digestChunks,
   compressChunks,
   sealFrames,
@@ -39,6 +41,19 @@ export const tasks = {
   measureCandidate
 }
 export type Tasks = typeof tasks
+
+export interface FindBatchCutsArgs {
+  readonly bytes: Uint8Array
+  readonly start: number
+  readonly end: number
+  /** Bytes of a chunk, on average. */
+  readonly avg: number
+}
+
+/** Content-defined cuts among some bytes of a stream; see `findCuts`. */
+function findBatchCuts({ bytes, start, end, avg }: FindBatchCutsArgs): Promise<ReturnType<typeof findCuts>> {
+  return Promise.resolve(findCuts(bytes, start, end, avg))
+}
 
 export interface DigestChunksArgs {
   readonly bytes: Uint8Array

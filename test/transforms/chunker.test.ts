@@ -2,7 +2,13 @@ import t from 'tap'
 import { pipeline } from 'node:stream/promises'
 import { createFastCdc } from '../../lib/chunking/fastcdc.js'
 import type { StreamStart } from '../../lib/records.js'
-import { chunker, createSlabPool, type ChunkBatch, type ChunkerOptions } from '../../transforms/index.js'
+import {
+  chunker,
+  createSlabPool,
+  createWorkerPool,
+  type ChunkBatch,
+  type ChunkerOptions
+} from '../../transforms/index.js'
 import { difference } from '../helpers/bytes.js'
 import { cutEvery, cutRandomly, mixedBytes, randomBytes } from '../helpers/data.js'
 import { caught } from '../helpers/errors.js'
@@ -51,6 +57,21 @@ await t.test('the chunks do not depend on how the bytes arrive', async (t) => {
       t.equal(chunksOf(batches, bytes).join(), expected.join(), name)
       t.equal(batches.length, whole.length, `${name}: the same batches`)
     }
+  }
+})
+
+await t.test('threads that search for boundaries change nothing', async (t) => {
+  const bytes = mixedBytes(5 * MiB + 12_345, 12, 32 * KiB)
+  const expected = await run([bytes], fastcdc)
+  const pool = createWorkerPool(3)
+  t.teardown(() => pool.close())
+  for (const pieces of [[bytes], cutRandomly(bytes, 13, 3000)]) {
+    const batches = await run(pieces, { ...fastcdc, pool })
+    t.equal(chunksOf(batches, bytes).join(), chunksOf(expected, bytes).join())
+    t.strictSame(
+      batches.map((batch) => batch.bytes.length),
+      expected.map((batch) => batch.bytes.length)
+    )
   }
 })
 

@@ -77,7 +77,13 @@ interface Case {
 const cases: Record<string, Case> = {
   // One batch is 21 pieces of 50,000 bytes: one batch in the making and one behind the stage.
   chunker: { make: () => chunker(), input: bytesOf, aheadMax: 2 * 21 + 5 },
-  'chunker (FastCDC)': { make: () => chunker({ chunker: 'fastcdc' }), input: bytesOf, aheadMax: 2 * 21 + 5 },
+  // Pieces of 18 inputs: three in work and one that fills.
+  'chunker (FastCDC)': { make: () => chunker({ chunker: 'fastcdc' }), input: bytesOf, aheadMax: 4 * 18 + 5 },
+  'chunker (FastCDC) with threads': {
+    make: () => chunker({ chunker: 'fastcdc', pool }),
+    input: bytesOf,
+    aheadMax: 5 * 18 + 5
+  },
   'dedup filter': { make: () => dedupFilter(), input: chunkBatch, aheadMax: 3 + 3 },
   'dedup filter with threads': { make: () => dedupFilter({ pool }), input: chunkBatch, aheadMax: 4 + 3 },
   'dictionary sampler': { make: dictionarySampler, input: filteredBatch, aheadMax: 4 },
