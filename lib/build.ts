@@ -44,7 +44,7 @@ export interface PipelineOptions extends SettingsOptions, DictionaryOptions {
   readonly concurrency?: number
   /** Bytes of the dedup table, handles included; default 512 MiB. */
   readonly dedupMemory?: number
-  /** Bytes of a pipe that are held to train a dictionary on; default 24 MiB. */
+  /** Bytes of a pipe that are held to train a dictionary on; default 16 MiB. */
   readonly dictionaryWindow?: number
   /** Encrypt, and give each of these keys a slot. Bytes of a passphrase are used as they are, a text in NFC. */
   readonly locks?: Locks | undefined

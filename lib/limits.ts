@@ -76,7 +76,7 @@ export const memoryLimits = {
   heldOutSizeMax: 12 * MiB,
   heldOutCountMax: 256,
   /** Unique chunks of a pipe that wait until a dictionary is trained of them; more than this only by one batch. */
-  dictionaryWindowDefault: 24 * MiB,
+  dictionaryWindowDefault: 16 * MiB,
   dictionaryWindowMin: 1 * MiB,
   dictionaryWindowMax: 1024 * MiB,
   /** What a chunk that waits takes beside its bytes, about. */

@@ -20,7 +20,7 @@ export interface DictionarySamplerOptions {
   readonly chunkSize?: number
   /** Samples of what is going to come, from `sampleSources()`: trained on instead of the batches. */
   readonly samples?: SampledBytes | undefined
-  /** Without samples: bytes of the batches that wait until there are enough to train on. Default 24 MiB. */
+  /** Without samples: bytes of the batches that wait until there are enough to train on. Default 16 MiB. */
   readonly windowSize?: number
   readonly pool?: WorkerPool
 }

@@ -122,7 +122,7 @@ export const pack: Command = {
     dictionaryWindow: {
       type: 'string',
       value: 'SIZE',
-      help: 'of a pipe: bytes that are held to train a dictionary on, 1M to 1G; default 24M'
+      help: 'of a pipe: bytes that are held to train a dictionary on, 1M to 1G; default 16M'
     }
   },
   notes: profileNotes,

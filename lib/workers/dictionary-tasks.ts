@@ -53,17 +53,9 @@ export async function screenSamples({ pieces, heldOut, level }: ScreenSamplesArg
   return { pieces: kept, heldOut: keptChunks, plainSizes, blockShare }
 }
 
-/** In shared memory, for the candidates to start from. */
+/** For the candidates to start from. */
 export function listSampleDmers(samples: Samples): Promise<Dmers> {
-  const { positions, slots, counts } = listDmers(samples)
-  const toShared = (from: Uint32Array): Uint32Array => {
-    const shared = new Uint32Array(new SharedArrayBuffer(from.byteLength))
-    shared.set(from)
-    return shared
-  }
-  const shared = new Uint16Array(new SharedArrayBuffer(counts.byteLength))
-  shared.set(counts)
-  return Promise.resolve({ positions: toShared(positions), slots: toShared(slots), counts: shared })
+  return Promise.resolve(listDmers(samples))
 }
 
 export interface TrainCandidateArgs {
