@@ -6,7 +6,7 @@ import { reviveError } from '../workers/messages.js'
 import { inlinePool, type WorkerPool } from '../workers/pool.js'
 import type { SharedDictionary } from '../workers/prepared.js'
 import { createFittingSlabs } from '../workers/slabs.js'
-import { decodeBlock, type LoadGroup } from '../workers/tasks.js'
+import { decodeBlock, type LoadGroup } from '../workers/decode-tasks.js'
 import { readInto, type ByteSource } from './byte-source.js'
 import type { BlockPlace } from './check-block.js'
 
