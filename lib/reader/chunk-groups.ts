@@ -5,7 +5,7 @@ import { memoryLimits } from '../limits.js'
 import { reviveError } from '../workers/messages.js'
 import { inlinePool, type WorkerPool } from '../workers/pool.js'
 import type { SharedDictionary } from '../workers/prepared.js'
-import { createFittingSlabs } from '../workers/slabs.js'
+import { createFittingSlabs, ownMemory } from '../workers/slabs.js'
 import { decodeBlock, type LoadGroup } from '../workers/decode-tasks.js'
 import { readInto, type ByteSource } from './byte-source.js'
 import type { BlockPlace } from './check-block.js'
@@ -73,7 +73,7 @@ export function createGroupLoader(options: GroupLoaderOptions): GroupLoader {
 }
 
 function loadHere({ source, sealing, dictionary: read }: GroupLoaderOptions): GroupLoader {
-  const slabs = createFittingSlabs(framesKept)
+  const slabs = createFittingSlabs(framesKept, ownMemory)
   return async ({ offset, storedSize, blocks }, chunks) => {
     const { bytes: frames, release } = slabs.acquire(storedSize)
     try {

@@ -8,7 +8,7 @@ import type { IndexRoot, StreamSummary } from '../format/index-root.js'
 import { memoryLimits } from '../limits.js'
 import type { WriteTarget } from '../workers/decode-tasks.js'
 import { createWorkerPool, inlinePool, type WorkerPool } from '../workers/pool.js'
-import { createSlabPool } from '../workers/slabs.js'
+import { createSlabPool, ownMemory, sharedMemory } from '../workers/slabs.js'
 import { openFileBytes, type ByteSource } from './byte-source.js'
 import { isHttpUrl, openHttpBytes } from './http-source.js'
 import { createGroupLoader } from './chunk-groups.js'
@@ -61,6 +61,8 @@ export interface Snapshot {
    * @throws UsageError for an unknown stream or a range that is none; CorruptError
    */
   read(stream: string, offset: number, length: number, into?: Uint8Array): Promise<Buffer>
+  /** Whether a range is part of one hole: at once when the index page is at hand. */
+  isHole(stream: string, offset: number, length: number): boolean | Promise<boolean>
   /** The bytes of a stream, or of a part of it. */
   createReadStream(stream: string, range?: RangeOptions): Readable
   /** Where data and holes lie, merged, from the index alone. */
@@ -109,7 +111,11 @@ export async function openSnapshot(from: string | ByteSource, options: OpenOptio
       memoryLimits.pageCacheSize
     )
     const dictionary = onceRead(() => readDictionary({ source, root, sealing }))
-    const chunks = createChunkStore(createGroupLoader({ source, sealing, dictionary, pool }), cacheSize)
+    const chunks = createChunkStore(
+      createGroupLoader({ source, sealing, dictionary, pool }),
+      cacheSize,
+      pool === inlinePool ? ownMemory : sharedMemory
+    )
     const randomRead = createRandomRead({ root, pages, chunks, cacheSize })
     const context: ReadContext = { source, root, sealing, dictionary, pages, pool, slabs: createSlabPool() }
     let isClosed = false
@@ -153,6 +159,10 @@ export async function openSnapshot(from: string | ByteSource, options: OpenOptio
         const target = into === undefined ? Buffer.allocUnsafeSlow(end - start) : viewOf(into, end - start)
         await randomRead.read(target, number, start, end)
         return target
+      },
+      isHole(stream, offset, length) {
+        const [number, start, end] = range(stream, { start: offset, end: offset + length })
+        return randomRead.isHole(number, start, end)
       },
       createReadStream: (stream, options) =>
         Readable.from(bytesOf(runs(stream, options)), {
