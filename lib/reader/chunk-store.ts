@@ -4,7 +4,8 @@ import { memoryLimits } from '../limits.js'
 import { createSizedSlabs, sharedMemory, type SizedSlab } from '../workers/slabs.js'
 import { createAdmission } from './admission.js'
 import { createCache } from './cache.js'
-import { addToGroup, canTake, openGroup, type ChunkGroup, type GroupLoader } from './chunk-groups.js'
+import { addToGroup, canTake, openGroup, type ChunkGroup } from './chunk-groups.js'
+import type { GroupLoader } from './group-loader.js'
 
 /** Decoded chunks for random reads. What it gives is to be copied at once, and never written to. */
 export interface ChunkStore {

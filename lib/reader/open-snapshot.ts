@@ -11,7 +11,7 @@ import { createWorkerPool, inlinePool, type WorkerPool } from '../workers/pool.j
 import { createSlabPool, ownMemory, sharedMemory } from '../workers/slabs.js'
 import { openFileBytes, type ByteSource } from './byte-source.js'
 import { isHttpUrl, openHttpBytes } from './http-source.js'
-import { createGroupLoader } from './chunk-groups.js'
+import { createGroupLoader } from './group-loader.js'
 import { createChunkStore } from './chunk-store.js'
 import { indexedPieces, type IndexedPiece } from './entries.js'
 import { onceRead, readDictionary } from './dictionary.js'

@@ -72,11 +72,8 @@ export function decodeBlock(
   return raw
 }
 
-/** Blocks that lie side by side in the file. */
+/** Blocks of one reader. */
 export interface LoadGroup {
-  readonly offset: number
-  /** Of all frames together. */
-  readonly storedSize: number
   /** The frames, where there is no file to read them from. */
   readonly frames?: Uint8Array | undefined
   readonly blocks: readonly BlockPlace[]
