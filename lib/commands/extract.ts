@@ -147,41 +147,57 @@ function chooseStream(
   return stream
 }
 
-/** Checked bytes to the target, in order; holes stay holes where the target can have them. */
-async function copy(
+/** Checked bytes to the target; holes stay holes where the target can have them. */
+async function copy(job: Job, target: Target | FileTarget): Promise<void> {
+  if ('writeAt' in target && target.isSeekable) await copyToFile(job, target)
+  else await copyInOrder(job, target)
+}
+
+/** The threads write, wherever they are. */
+async function copyToFile(
   { snapshot, stream, range, progress, signal }: Job,
-  target: Target | FileTarget
+  target: FileTarget
 ): Promise<void> {
-  const file = 'writeAt' in target && target.isSeekable ? target : undefined
-  for await (const run of snapshot.runs(stream, range)) {
+  for await (const run of snapshot.writeTo(target, stream, range)) {
     signal.throwIfAborted()
     const at = run.offset - range.start
+    if (run.kind === 'written') target.wrote(run.size)
+    else if (!target.isBlank)
+      await writeZeros(run.size, signal, (piece, done) => target.writeAt(at + done, piece))
+    progress.update(at + run.size)
+  }
+  if (target.isBlank) await target.setSize(range.end - range.start)
+}
+
+async function copyInOrder(
+  { snapshot, stream, range, progress, signal }: Job,
+  target: Target
+): Promise<void> {
+  let doneSize = 0
+  for await (const run of snapshot.runs(stream, range)) {
+    signal.throwIfAborted()
     if (run.kind === 'hole') {
-      if (file?.isBlank !== true)
-        await writeZeros(file ?? target, file === undefined ? undefined : at, run.size, signal)
+      await writeZeros(run.size, signal, (piece) => target.write([piece]))
+      doneSize += run.size
     } else {
-      await (file === undefined ? target.write([run.bytes]) : file.writeAt(at, run.bytes))
+      await target.write([run.bytes])
+      doneSize += run.bytes.length
       run.release()
     }
-    progress.update(at + (run.kind === 'hole' ? run.size : run.bytes.length))
+    progress.update(doneSize)
   }
-  if (file?.isBlank === true) await file.setSize(range.end - range.start)
 }
 
 const zeros = Buffer.alloc(1024 * 1024)
 
 async function writeZeros(
-  target: Target | FileTarget,
-  offset: number | undefined,
   size: number,
-  signal: AbortSignal
+  signal: AbortSignal,
+  write: (piece: Uint8Array, done: number) => Promise<void>
 ): Promise<void> {
   for (let done = 0; done < size; done += zeros.length) {
     signal.throwIfAborted()
-    const piece = zeros.subarray(0, size - done)
-    await (offset !== undefined && 'writeAt' in target
-      ? target.writeAt(offset + done, piece)
-      : target.write([piece]))
+    await write(zeros.subarray(0, size - done), done)
   }
 }
 

@@ -1,10 +1,11 @@
 import { digestSize } from '../format/digest.js'
 import type { PageColumns } from '../format/index-page.js'
 import { memoryLimits } from '../limits.js'
-import { createSizedSlabs, type SizedSlab } from '../workers/slabs.js'
+import { createSizedSlabs, sharedMemory, type SizedSlab } from '../workers/slabs.js'
 import { createAdmission } from './admission.js'
 import { createCache } from './cache.js'
-import { addToGroup, canTake, openGroup, type ChunkGroup, type GroupLoader } from './chunk-groups.js'
+import { addToGroup, canTake, openGroup, type ChunkGroup } from './chunk-groups.js'
+import type { GroupLoader } from './group-loader.js'
 
 /** Decoded chunks for random reads. What it gives is to be copied at once, and never written to. */
 export interface ChunkStore {
@@ -45,8 +46,13 @@ interface Loading {
  * the event loop in which it was given.
  *
  * @param cacheSize bytes of chunks held
+ * @param newMemory for chunks, which `loadGroup` must be able to fill
  */
-export function createChunkStore(loadGroup: GroupLoader, cacheSize: number): ChunkStore {
+export function createChunkStore(
+  loadGroup: GroupLoader,
+  cacheSize: number,
+  newMemory = sharedMemory
+): ChunkStore {
   const kept = createCache<string, SizedSlab>(
     cacheSize - Math.min(memoryLimits.loadSizeMax, Math.floor(cacheSize / 8)),
     ({ room }) => room,
@@ -54,7 +60,7 @@ export function createChunkStore(loadGroup: GroupLoader, cacheSize: number): Chu
   )
   const loading = new Map<string, { readonly from: Loading; readonly slot: number }>()
   const admission = createAdmission(memoryLimits.loadSizeMax)
-  const slabs = createSizedSlabs(memoryLimits.loadSizeMax)
+  const slabs = createSizedSlabs(memoryLimits.loadSizeMax, newMemory)
 
   const run = async ({ group, keys, users }: Loading): Promise<void> => {
     const size = group.storedSize + group.rawSize

@@ -6,17 +6,18 @@ import type { Header } from '../format/header.js'
 import { entriesOf, type IndexPage } from '../format/index-page.js'
 import type { IndexRoot, StreamSummary } from '../format/index-root.js'
 import { memoryLimits } from '../limits.js'
+import type { WriteTarget } from '../workers/decode-tasks.js'
 import { createWorkerPool, inlinePool, type WorkerPool } from '../workers/pool.js'
-import { createSlabPool } from '../workers/slabs.js'
+import { createSlabPool, ownMemory, sharedMemory } from '../workers/slabs.js'
 import { openFileBytes, type ByteSource } from './byte-source.js'
 import { isHttpUrl, openHttpBytes } from './http-source.js'
-import { createGroupLoader } from './chunk-groups.js'
+import { createGroupLoader } from './group-loader.js'
 import { createChunkStore } from './chunk-store.js'
 import { indexedPieces, type IndexedPiece } from './entries.js'
 import { onceRead, readDictionary } from './dictionary.js'
 import { createPageStore } from './page-store.js'
 import { createRandomRead } from './random-read.js'
-import { readRuns, type ReadContext, type Run } from './runs.js'
+import { readRuns, writeRuns, type HoleRun, type ReadContext, type Run, type WrittenRun } from './runs.js'
 import { readPageColumns, readStructure } from './structure.js'
 
 /** An encrypted snapshot needs a passphrase or an identity. */
@@ -60,6 +61,8 @@ export interface Snapshot {
    * @throws UsageError for an unknown stream or a range that is none; CorruptError
    */
   read(stream: string, offset: number, length: number, into?: Uint8Array): Promise<Buffer>
+  /** Whether a range is part of one hole: at once when the index page is at hand. */
+  isHole(stream: string, offset: number, length: number): boolean | Promise<boolean>
   /** The bytes of a stream, or of a part of it. */
   createReadStream(stream: string, range?: RangeOptions): Readable
   /** Where data and holes lie, merged, from the index alone. */
@@ -68,6 +71,16 @@ export interface Snapshot {
   pieces(stream: string, range?: RangeOptions): AsyncGenerator<IndexedPiece, void>
   /** Pieces of about 1 MiB, holes as lengths, memory reused on `release`: for tools that copy. */
   runs(stream: string, range?: RangeOptions): AsyncGenerator<Run, void>
+  /**
+   * Writes the data of a stream, or of a part of it, to a file or block device that is open, each byte at its
+   * offset less `start`. Holes are left alone; the caller knows whether zeros are there. Pieces come in order
+   * when they are written; when the iteration ends, however it does, nothing is written any more.
+   */
+  writeTo(
+    target: WriteTarget,
+    stream: string,
+    range?: RangeOptions
+  ): AsyncGenerator<HoleRun | WrittenRun, void>
   /** The index page of that number, for tools that check. */
   page(number: number): Promise<IndexPage>
   close(): Promise<void>
@@ -98,7 +111,11 @@ export async function openSnapshot(from: string | ByteSource, options: OpenOptio
       memoryLimits.pageCacheSize
     )
     const dictionary = onceRead(() => readDictionary({ source, root, sealing }))
-    const chunks = createChunkStore(createGroupLoader({ source, sealing, dictionary, pool }), cacheSize)
+    const chunks = createChunkStore(
+      createGroupLoader({ source, sealing, dictionary, pool }),
+      cacheSize,
+      pool === inlinePool ? ownMemory : sharedMemory
+    )
     const randomRead = createRandomRead({ root, pages, chunks, cacheSize })
     const context: ReadContext = { source, root, sealing, dictionary, pages, pool, slabs: createSlabPool() }
     let isClosed = false
@@ -122,8 +139,10 @@ export async function openSnapshot(from: string | ByteSource, options: OpenOptio
       }
       return [number, start, to]
     }
-    const runs = (stream: string, options?: RangeOptions): AsyncGenerator<Run, void> =>
-      readRuns(context, ...range(stream, options))
+    const runs = (stream: string, options?: RangeOptions): AsyncGenerator<Run, void> => {
+      const [number, start, end] = range(stream, options)
+      return readRuns(context, number, { start, end })
+    }
 
     return {
       name: source.name,
@@ -141,6 +160,10 @@ export async function openSnapshot(from: string | ByteSource, options: OpenOptio
         await randomRead.read(target, number, start, end)
         return target
       },
+      isHole(stream, offset, length) {
+        const [number, start, end] = range(stream, { start: offset, end: offset + length })
+        return randomRead.isHole(number, start, end)
+      },
       createReadStream: (stream, options) =>
         Readable.from(bytesOf(runs(stream, options)), {
           objectMode: false,
@@ -149,6 +172,10 @@ export async function openSnapshot(from: string | ByteSource, options: OpenOptio
       extents: (stream, options) => extentsOf(context, ...range(stream, options)),
       pieces: (stream, options) => indexedPieces(context, ...range(stream, options)),
       runs,
+      writeTo({ fd, name }, stream, options) {
+        const [number, start, end] = range(stream, options)
+        return writeRuns(context, number, { start, end }, { fd, name }) // and nothing else of it crosses to threads
+      },
       page: async (number) => entriesOf(await pages.get(number)),
       async close() {
         isClosed = true

@@ -16,6 +16,8 @@ export interface RandomReadOptions {
 export interface RandomRead {
   /** Puts the bytes of a range, which lies in the stream, into `target`. */
   read(target: Uint8Array, stream: number, start: number, end: number): Promise<void>
+  /** Whether a range is part of one hole: at once when the page is at hand. */
+  isHole(stream: number, start: number, end: number): boolean | Promise<boolean>
   /** Waits for all that is being read; reads nothing ahead any more. */
   settle(): Promise<void>
 }
@@ -103,6 +105,15 @@ export function createRandomRead({ root, pages, chunks, cacheSize }: RandomReadO
       if (ahead !== undefined && ahead.start < size && !isEnding)
         track(loadAhead(stream, ahead.start, Math.min(size, ahead.end)))
       await reading
+    },
+    isHole(stream, start, end) {
+      const isIn = (page: PageColumns): boolean => {
+        const index = findEntry(page, start)
+        return isHoleAt(page, index) && end <= (page.starts[index + 1] ?? start)
+      }
+      const number = findPage(root, stream, start)
+      const page = pages.peek(number)
+      return page === undefined ? pages.get(number).then(isIn) : isIn(page)
     },
     async settle() {
       isEnding = true

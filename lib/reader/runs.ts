@@ -4,12 +4,15 @@ import type { IndexRoot } from '../format/index-root.js'
 import { memoryLimits } from '../limits.js'
 import type { WorkerPool } from '../workers/pool.js'
 import type { SharedDictionary } from '../workers/prepared.js'
-import type { SlabPool } from '../workers/slabs.js'
+import type { Slab, SlabPool } from '../workers/slabs.js'
+import type { WriteTarget } from '../workers/decode-tasks.js'
+import { readsOf } from './block-reads.js'
 import { readInto, type ByteSource } from './byte-source.js'
 import type { BlockPlace } from './check-block.js'
 import { findPage } from './find-page.js'
 import { inOrder } from './ordered.js'
 import type { PageStore } from './page-store.js'
+import type { Range } from './ranges.js'
 
 /** A piece of a stream, in order. `bytes` were checked against their digests. */
 export type Run = HoleRun | DataRun
@@ -26,6 +29,13 @@ export interface DataRun {
   readonly bytes: Uint8Array
   /** Gives the memory of `bytes` back; optional. */
   readonly release: () => void
+}
+
+/** A piece that was written where it belongs. */
+export interface WrittenRun {
+  readonly kind: 'written'
+  readonly offset: number
+  readonly size: number
 }
 
 /** What a run is read through. */
@@ -47,28 +57,41 @@ interface ChunkGroup {
   readonly entries: readonly ChunkEntry[]
 }
 
-/** The bytes of `stream` from `start` to `end`, about 1 MiB at a time, decoded in parallel, in order. */
-export function readRuns(
+/** The bytes of a range of `stream`, about 1 MiB at a time, decoded in parallel, in order. */
+export function readRuns(context: ReadContext, stream: number, range: Range): AsyncGenerator<Run, void> {
+  return runsOf(context, stream, range, (group) => loadGroup(context, group))
+}
+
+/**
+ * The same, but the threads that decode also write: each byte to its offset less `range.start`, in any
+ * order. Holes are left to the caller. Once it ends, and however that is, nothing more is written.
+ */
+export function writeRuns(
   context: ReadContext,
   stream: number,
-  start: number,
-  end: number
-): AsyncGenerator<Run, void> {
-  const load = (item: HoleRun | ChunkGroup): Promise<Run> =>
-    item.kind === 'hole' ? Promise.resolve(item) : loadGroup(context, item)
-  return clip(
-    inOrder(groups(context, stream, start, end), load, memoryLimits.batchesInWork(context.pool.size)),
-    start,
-    end
-  )
+  range: Range,
+  target: WriteTarget
+): AsyncGenerator<HoleRun | WrittenRun, void> {
+  return runsOf(context, stream, range, (group) => writeGroup(context, group, range, target))
+}
+
+function runsOf<Loaded extends DataRun | WrittenRun>(
+  context: ReadContext,
+  stream: number,
+  range: Range,
+  load: (group: ChunkGroup) => Promise<Loaded>
+): AsyncGenerator<HoleRun | Loaded, void> {
+  const work = async (item: HoleRun | ChunkGroup): Promise<HoleRun | Loaded> =>
+    item.kind === 'hole' ? item : load(item)
+  const window = memoryLimits.batchesInWork(context.pool.size)
+  return clip(inOrder(groups(context, stream, range), work, window), range)
 }
 
 /** Entries that touch the range, as holes and as groups of chunks. */
 async function* groups(
   context: ReadContext,
   stream: number,
-  start: number,
-  end: number
+  { start, end }: Range
 ): AsyncGenerator<HoleRun | ChunkGroup> {
   let open: ChunkEntry[] = []
   let openOffset = 0
@@ -111,37 +134,9 @@ async function loadGroup(
   { source, pool, slabs, sealing, dictionary }: ReadContext,
   { entries, offset, rawSize }: ChunkGroup
 ): Promise<DataRun> {
-  const stored = slabs.acquire(entries.reduce((sum, entry) => sum + entry.storedSize, 0))
+  const blocks = placesOf(entries)
+  const stored = await readFrames(source, slabs, blocks)
   const raw = slabs.acquire(rawSize)
-  const blocks: BlockPlace[] = []
-  let start = 0
-  let rawStart = 0
-  let read = { offset: 0, start: 0, size: 0 }
-  const flush = async (): Promise<void> => {
-    if (read.size > 0)
-      await readInto(source, read.offset, stored.bytes.subarray(read.start, read.start + read.size))
-  }
-  for (const entry of entries) {
-    const { blockOffset, storedSize, innerOffset, digest } = entry
-    if (read.offset + read.size === blockOffset) {
-      read.size += storedSize
-    } else {
-      await flush()
-      read = { offset: blockOffset, start, size: storedSize }
-    }
-    blocks.push({
-      start,
-      storedSize,
-      offset: blockOffset,
-      rawStart,
-      rawSize: entry.rawSize,
-      innerOffset,
-      digest
-    })
-    start += storedSize
-    rawStart += entry.rawSize
-  }
-  await flush()
   await pool.run('decodeBlocks', {
     frames: stored.bytes,
     blocks,
@@ -154,13 +149,61 @@ async function loadGroup(
   return { kind: 'data', offset, bytes: raw.bytes, release: raw.release }
 }
 
+/** The same, and writes the chunks, as far as they are in the range of the stream. */
+async function writeGroup(
+  { source, pool, slabs, sealing, dictionary }: ReadContext,
+  { entries, offset, rawSize }: ChunkGroup,
+  { start, end }: Range,
+  target: WriteTarget
+): Promise<WrittenRun> {
+  const blocks = placesOf(entries)
+  // A thread reads a file itself.
+  const stored = source.fd === undefined ? await readFrames(source, slabs, blocks) : undefined
+  await pool.run('writeBlocks', {
+    fd: source.fd,
+    frames: stored?.bytes,
+    blocks,
+    target,
+    position: offset - start,
+    range: { start: Math.max(0, start - offset), end: Math.min(rawSize, end - offset) },
+    where: source.name,
+    sealing,
+    dictionary: await dictionary()
+  })
+  stored?.release()
+  return { kind: 'written', offset, size: rawSize }
+}
+
+/** Frames and chunks of a group side by side in memory. */
+function placesOf(entries: readonly ChunkEntry[]): BlockPlace[] {
+  let start = 0
+  let rawStart = 0
+  return entries.map(({ blockOffset, storedSize, rawSize, innerOffset, digest }) => {
+    const place = { start, storedSize, offset: blockOffset, rawStart, rawSize, innerOffset, digest }
+    start += storedSize
+    rawStart += rawSize
+    return place
+  })
+}
+
+async function readFrames(source: ByteSource, slabs: SlabPool, blocks: readonly BlockPlace[]): Promise<Slab> {
+  const slab = slabs.acquire(blocks.reduce((sum, { storedSize }) => sum + storedSize, 0))
+  for (const { start, size, offset } of readsOf(blocks))
+    await readInto(source, offset, slab.bytes.subarray(start, start + size))
+  return slab
+}
+
 /** Cuts the first and the last run to the range. */
-async function* clip(runs: AsyncIterable<Run>, start: number, end: number): AsyncGenerator<Run, void> {
+async function* clip<Kind extends Run | WrittenRun>(
+  runs: AsyncIterable<Kind>,
+  { start, end }: Range
+): AsyncGenerator<Kind, void> {
   for await (const run of runs) {
-    const size = run.kind === 'hole' ? run.size : run.bytes.length
+    const size = run.kind === 'data' ? run.bytes.length : run.size
     const from = Math.max(start, run.offset)
     const to = Math.min(end, run.offset + size)
-    if (run.kind === 'hole') yield { kind: 'hole', offset: from, size: to - from }
-    else yield { ...run, offset: from, bytes: run.bytes.subarray(from - run.offset, to - run.offset) }
+    if (run.kind === 'data')
+      yield { ...run, offset: from, bytes: run.bytes.subarray(from - run.offset, to - run.offset) }
+    else yield { ...run, offset: from, size: to - from }
   }
 }

@@ -1,18 +1,6 @@
 import { serveLimits } from '../limits.js'
 import type { Extent, Snapshot } from '../reader/open-snapshot.js'
 
-/** Whether a range is nothing but zeros that take no space in the snapshot. */
-export async function isHole(
-  snapshot: Snapshot,
-  stream: string,
-  offset: number,
-  length: number
-): Promise<boolean> {
-  for await (const { kind, size } of snapshot.extents(stream, { start: offset, end: offset + length }))
-    return kind === 'hole' && size === length
-  return false
-}
-
 /** Data and holes from `offset` on, as many as one reply may have: not always up to the end of the range. */
 export async function listExtents(
   snapshot: Snapshot,

@@ -14,7 +14,7 @@ import {
   type Request
 } from '../nbd/protocol.js'
 import type { Snapshot } from '../reader/open-snapshot.js'
-import { isHole, listExtents } from './extents.js'
+import { listExtents } from './extents.js'
 import type { Gate } from './gate.js'
 import type { Output } from './output.js'
 import type { ReplyBuffers } from './reply-buffers.js'
@@ -105,7 +105,7 @@ export function createReplies(context: ReplyContext): Replies {
     isLast: () => boolean
   ): Promise<void> => {
     try {
-      if (await isHole(snapshot, name, offset, length)) {
+      if (await snapshot.isHole(name, offset, length)) {
         output.send([encodeHole({ cookie, isLast: isLast() }, offset, length)], () => gate.leave(length))
         return
       }

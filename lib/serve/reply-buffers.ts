@@ -11,7 +11,7 @@ export interface ReplyBuffers {
   acquire(headSize: number, dataSize: number): ReplyBuffer
 }
 
-/** No header is longer. */
+/** No header is longer. Data starts right behind, on a word: V8 copies shared memory to anywhere else bytewise. */
 const headRoom = 64
 const dataSizeMin = 4096
 
@@ -29,7 +29,7 @@ export function createReplyBuffers(): ReplyBuffers {
       if (kept !== undefined) freeSize -= room
       const memory = kept ?? new ArrayBuffer(room)
       return {
-        bytes: Buffer.from(memory, 0, headSize + dataSize),
+        bytes: Buffer.from(memory, headRoom - headSize, headSize + dataSize),
         release() {
           if (freeSize + room > serveLimits.replyBuffersKept) return
           freeSize += room

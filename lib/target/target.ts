@@ -25,6 +25,10 @@ export interface FileTarget extends Target {
   /** Whether what is not written reads back as zeros: true for a fresh file, false for a device. */
   readonly isBlank: boolean
   writeAt(offset: number, piece: Uint8Array): Promise<void>
+  /** For threads that write themselves, at any offset. */
+  readonly fd: number
+  /** To be told how much they wrote, so that it is made durable meanwhile. */
+  wrote(size: number): void
   /** Sets the final size; what was never written is a hole. */
   setSize(size: number): Promise<void>
 }
@@ -182,9 +186,9 @@ function fileTarget(parts: FileTargetParts): FileTarget {
   const inWords = (error: unknown): never => {
     throw error instanceof TargetError ? error : targetError(error, name)
   }
-  const wrote = (pieces: readonly Uint8Array[]): void => {
+  const wrote = (size: number): void => {
     try {
-      early?.wrote(pieces.reduce((sum, piece) => sum + piece.length, 0))
+      early?.wrote(size)
     } catch (error) {
       inWords(error)
     }
@@ -213,12 +217,14 @@ function fileTarget(parts: FileTargetParts): FileTarget {
     isSeekable,
     async write(pieces) {
       await writeAll(handle.fd, pieces, name)
-      wrote(pieces)
+      wrote(pieces.reduce((sum, piece) => sum + piece.length, 0))
     },
     async writeAt(offset, piece) {
       await writeAll(handle.fd, [piece], name, offset)
-      wrote([piece])
+      wrote(piece.length)
     },
+    fd: handle.fd,
+    wrote,
     setSize: (size) => handle.truncate(size).catch(inWords),
     async commit() {
       committing = finish().catch(inWords)

@@ -1,4 +1,4 @@
-import { writev } from 'node:fs'
+import { writev, writevSync } from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
 import { errnoOf, TargetError } from '../errors.js'
 
@@ -26,6 +26,30 @@ export async function writeAll(
     const size = await writeSome(fd, rest.slice(0, piecesPerCall), at, name)
     if (at !== null) at += size
     rest = skip(rest, size)
+  }
+}
+
+/**
+ * The same for a worker thread, which has nothing else to do meanwhile; to a file or device.
+ *
+ * @throws TargetError
+ */
+export function writeAllSync(
+  fd: number,
+  pieces: readonly Uint8Array[],
+  name: string,
+  position: number
+): void {
+  let at = position
+  let rest = pieces.filter((piece) => piece.length > 0)
+  try {
+    while (rest.length > 0) {
+      const size = writevSync(fd, rest.slice(0, piecesPerCall), at)
+      at += size
+      rest = skip(rest, size)
+    }
+  } catch (error) {
+    throw targetError(error, name)
   }
 }
 

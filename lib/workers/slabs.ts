@@ -48,6 +48,12 @@ export function createSlabPool(): BatchSlabs {
   }
 }
 
+/** Memory that other threads can see. */
+export const sharedMemory = (size: number): ArrayBufferLike => new SharedArrayBuffer(size)
+
+/** Memory of this thread only: V8 copies into it and out of it several times as fast as with shared memory. */
+export const ownMemory = (size: number): ArrayBufferLike => new ArrayBuffer(size)
+
 /** A slab of `createSizedSlabs`. */
 export interface SizedSlab extends Slab {
   /** Bytes of memory it takes: up to a quarter more than it holds. */
@@ -69,15 +75,18 @@ function roomFor(size: number): number {
  *
  * @param keptSizeMax bytes of free slabs that are kept for reuse
  */
-export function createSizedSlabs(keptSizeMax: number): { acquire(size: number): SizedSlab } {
-  const free = new Map<number, SharedArrayBuffer[]>()
+export function createSizedSlabs(
+  keptSizeMax: number,
+  newMemory = sharedMemory
+): { acquire(size: number): SizedSlab } {
+  const free = new Map<number, ArrayBufferLike[]>()
   let freeSize = 0
   return {
     acquire(size) {
       const room = roomFor(size)
       const kept = free.get(room)?.pop()
       if (kept !== undefined) freeSize -= room
-      const memory = kept ?? new SharedArrayBuffer(room)
+      const memory = kept ?? newMemory(room)
       let isOut = true
       return {
         bytes: new Uint8Array(memory, 0, size),
@@ -102,16 +111,16 @@ export function createSizedSlabs(keptSizeMax: number): { acquire(size: number): 
  *
  * @param keptSizeMax bytes of free slabs that are kept for reuse
  */
-export function createFittingSlabs(keptSizeMax: number): SlabPool {
+export function createFittingSlabs(keptSizeMax: number, newMemory = sharedMemory): SlabPool {
   /** Smallest first. */
-  const free: SharedArrayBuffer[] = []
+  const free: ArrayBufferLike[] = []
   let freeSize = 0
   return {
     acquire(size) {
       const at = free.findIndex(({ byteLength }) => byteLength >= size)
       const [kept] = at === -1 ? [] : free.splice(at, 1)
       if (kept !== undefined) freeSize -= kept.byteLength
-      const memory = kept ?? new SharedArrayBuffer(roomFor(size))
+      const memory = kept ?? newMemory(roomFor(size))
       let isOut = true
       return {
         bytes: new Uint8Array(memory, 0, size),

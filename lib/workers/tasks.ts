@@ -1,8 +1,7 @@
-import { readSync } from 'node:fs'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { findCuts } from '../chunking/fastcdc.js'
 import { isZero } from '../chunking/zero.js'
-import { openFrame, sealFrame, type Sealing } from '../crypto/sealing.js'
+import { sealFrame, type Sealing } from '../crypto/sealing.js'
 import { writeFields } from '../format/bytes.js'
 import {
   blockPrefixSize,
@@ -11,14 +10,11 @@ import {
   sealOverhead,
   type CodecName
 } from '../format/frame.js'
-import { checkBlockFrame, type BlockPlace } from '../reader/check-block.js'
-import { becameShorter, sourceError } from '../source/source-error.js'
 import { blake3, digestSize } from '../format/digest.js'
-import { memoryLimits } from '../limits.js'
 import { countOutput } from './collect.js'
+import { decodeBlocks, loadBlocks, openFrames, writeBlocks } from './decode-tasks.js'
 import { listSampleDmers, measureCandidate, screenSamples, trainCandidate } from './dictionary-tasks.js'
-import { flattenError, type PlainError } from './messages.js'
-import { decoderFor, encoderFor, type SharedDictionary } from './prepared.js'
+import { encoderFor, type SharedDictionary } from './prepared.js'
 
 /**
  * The heavy work, a batch at a time, as functions of plain data and shared memory. They run in worker
@@ -35,6 +31,7 @@ export const tasks = {
   openFrames,
   decodeBlocks,
   loadBlocks,
+  writeBlocks,
   screenSamples,
   listSampleDmers,
   trainCandidate,
@@ -165,135 +162,4 @@ async function sealFrames({ sealing, frames, offset, target }: SealFramesArgs): 
     }
   }
   return Promise.resolve()
-}
-
-export interface OpenFramesArgs {
-  readonly sealing: Sealing
-  readonly bytes: Uint8Array
-  /** Of each sealed frame: start in `bytes`, size, offset in the file. */
-  readonly frames: readonly (readonly [start: number, size: number, offset: number])[]
-  /** Takes the opened frames, back to back. */
-  readonly target: Uint8Array
-  readonly where: string
-}
-
-/** @throws CorruptError */
-async function openFrames({ sealing, bytes, frames, target, where }: OpenFramesArgs): Promise<void> {
-  let openStart = 0
-  for (const [start, size, offset] of frames) {
-    const frame = openFrame(sealing, bytes.subarray(start, start + size), where, offset)
-    target.set(frame, openStart)
-    openStart += frame.length
-  }
-  return Promise.resolve()
-}
-
-export interface DecodeBlocksArgs {
-  /** Whole block frames, sealed when `sealing` is there. */
-  readonly frames: Uint8Array
-  readonly blocks: readonly BlockPlace[]
-  /** Takes the chunks' plain bytes, each at its `rawStart`; without it they are only checked. */
-  readonly bytes?: Uint8Array
-  readonly where: string
-  readonly sealing?: Sealing | undefined
-  /** What blocks that are flagged for it need. */
-  readonly dictionary?: SharedDictionary | undefined
-}
-
-/** Decodes block frames and checks checksum, sizes and digest of each. */
-async function decodeBlocks(args: DecodeBlocksArgs): Promise<void> {
-  for (const block of args.blocks) {
-    const raw = decodeBlock(args, block) // also where nobody wants the bytes: that checks them
-    args.bytes?.set(raw, block.rawStart)
-    await nextTurn()
-  }
-}
-
-/**
- * The plain bytes of one chunk, decoded on the calling thread: the one place where a block is opened,
- * decoded and checked, whoever reads it.
- *
- * @returns memory of the codec or a part of `frames`; to be copied
- */
-export function decodeBlock(
-  { frames, where, sealing, dictionary }: Omit<DecodeBlocksArgs, 'blocks' | 'bytes'>,
-  block: BlockPlace
-): Uint8Array {
-  const stored = frames.subarray(block.start, block.start + block.storedSize)
-  const frame = sealing === undefined ? stored : openFrame(sealing, stored, where, block.offset)
-  const raw = checkBlockFrame(frame, block, decoderFor(dictionary), where)
-  countOutput(raw.length)
-  return raw
-}
-
-/** Blocks that lie side by side in the file. */
-export interface LoadGroup {
-  readonly offset: number
-  /** Of all frames together. */
-  readonly storedSize: number
-  /** The frames, where there is no file to read them from. */
-  readonly frames?: Uint8Array | undefined
-  readonly blocks: readonly BlockPlace[]
-  /** Take the chunks. */
-  readonly chunks: readonly Uint8Array[]
-}
-
-export interface LoadBlocksArgs extends Pick<DecodeBlocksArgs, 'where' | 'sealing' | 'dictionary'> {
-  /** The file. */
-  readonly fd?: number | undefined
-  readonly groups: readonly LoadGroup[]
-}
-
-/**
- * Reads and decodes groups of blocks, each for a reader of its own: one that fails does no harm to the others.
- *
- * @returns the error of each group that has one
- */
-async function loadBlocks({
-  fd,
-  groups,
-  where,
-  sealing,
-  dictionary
-}: LoadBlocksArgs): Promise<(PlainError | undefined)[]> {
-  const errors: (PlainError | undefined)[] = []
-  for (const { blocks, chunks, ...group } of groups) {
-    try {
-      const frames = group.frames ?? readFrames(fd, group, where)
-      for (const [i, block] of blocks.entries()) {
-        if (i > 0) await nextTurn()
-        chunks[i]?.set(decodeBlock({ frames, where, sealing, dictionary }, block))
-      }
-      errors.push(undefined)
-    } catch (error) {
-      errors.push(flattenError(error))
-    }
-    await nextTurn()
-  }
-  return errors
-}
-
-/** What frames are read into, for as long as one group takes; larger ones get memory of their own. */
-let scratch: Uint8Array | undefined
-
-function readFrames(
-  fd: number | undefined,
-  { offset, storedSize }: Pick<LoadGroup, 'offset' | 'storedSize'>,
-  where: string
-): Uint8Array {
-  if (fd === undefined) throw new Error('there is neither a file nor a frame')
-  if (scratch === undefined && storedSize <= memoryLimits.batchSize)
-    scratch = Buffer.allocUnsafeSlow(memoryLimits.batchSize)
-  const frames = storedSize <= memoryLimits.batchSize ? scratch : Buffer.allocUnsafeSlow(storedSize)
-  const into = (frames ?? Buffer.alloc(0)).subarray(0, storedSize)
-  try {
-    for (let filled = 0; filled < storedSize;) {
-      const size = readSync(fd, into, filled, storedSize - filled, offset + filled)
-      if (size === 0) throw becameShorter(where, offset)
-      filled += size
-    }
-  } catch (error) {
-    throw sourceError(error, where)
-  }
-  return into
 }
