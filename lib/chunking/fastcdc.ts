@@ -23,9 +23,9 @@ export interface FastCdcOptions {
  * of the hash are zero: log2(avg) + 2 of them before the average size, log2(avg) − 2 after it.
  */
 export function createFastCdc({ min, avg, max }: FastCdcOptions): BoundaryFinder {
-  const bits = Math.round(Math.log2(avg))
-  const strictMask = topBits(bits + normalisation)
-  const looseMask = topBits(bits - normalisation)
+  const { strict: strictBits, loose: looseBits } = cutBits(avg)
+  const strictMask = topBits(strictBits)
+  const looseMask = topBits(looseBits)
   return (bytes, start, end, isLast) => {
     const size = end - start
     if (size <= min) return isLast && size > 0 ? end : -1
@@ -37,6 +37,12 @@ export function createFastCdc({ min, avg, max }: FastCdcOptions): BoundaryFinder
     if (loose !== -1) return loose
     return size >= max || isLast ? limit : -1
   }
+}
+
+/** Top bits of the hash that must be zero at a cut: before the average size, and behind it. */
+export function cutBits(avg: number): { strict: number; loose: number } {
+  const bits = Math.round(Math.log2(avg))
+  return { strict: bits + normalisation, loose: bits - normalisation }
 }
 
 /**

@@ -1,6 +1,5 @@
 import { readSync } from 'node:fs'
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import { isZero } from '../chunking/zero.js'
 import { openFrame, sealFrame, type Sealing } from '../crypto/sealing.js'
 import { writeFields } from '../format/bytes.js'
 import {
@@ -12,12 +11,13 @@ import {
 } from '../format/frame.js'
 import { checkBlockFrame, type BlockPlace } from '../reader/check-block.js'
 import { becameShorter, sourceError } from '../source/source-error.js'
-import { blake3, digestSize } from '../format/digest.js'
 import { memoryLimits } from '../limits.js'
 import { countOutput } from './collect.js'
+import { digestChunks } from './digest-chunks.js'
 import { countSamples, measureCandidate, screenSamples, trainCandidate } from './dictionary-tasks.js'
 import { flattenError, type PlainError } from './messages.js'
 import { decoderFor, encoderFor, type SharedDictionary } from './prepared.js'
+import { digestRuns, measureChunks, scanBatch } from './survey-tasks.js'
 
 /**
  * The heavy work, a batch at a time, as functions of plain data and shared memory. They run in worker
@@ -36,32 +36,12 @@ export const tasks = {
   screenSamples,
   countSamples,
   trainCandidate,
-  measureCandidate
+  measureCandidate,
+  scanBatch,
+  digestRuns,
+  measureChunks
 }
 export type Tasks = typeof tasks
-
-export interface DigestChunksArgs {
-  readonly bytes: Uint8Array
-  readonly sizes: Uint32Array
-}
-
-/** Digest of each chunk, back to back; zeros for a chunk of zeros, which needs none. */
-async function digestChunks({
-  bytes,
-  sizes
-}: DigestChunksArgs): Promise<{ digests: Uint8Array; isHole: boolean[] }> {
-  const digests = new Uint8Array(sizes.length * digestSize)
-  const isHole: boolean[] = []
-  let start = 0
-  sizes.forEach((size, i) => {
-    const chunk = bytes.subarray(start, start + size)
-    const hole = isZero(chunk)
-    isHole.push(hole)
-    if (!hole) digests.set(blake3(chunk), i * digestSize)
-    start += size
-  })
-  return Promise.resolve({ digests, isHole })
-}
 
 export interface CompressChunksArgs {
   readonly bytes: Uint8Array
