@@ -101,7 +101,7 @@ export const predictLimits = {
   /** What is looked at at a time. */
   batchSize: 2 * MiB,
   /** Plain bytes that are compressed of chunks of a size, half of it at least: fewer, but more chunks, of small ones. */
-  sampleSize: (chunkSize: number): number => 2 * MiB * Math.sqrt(chunkSize / KiB)
+  sampleSize: (chunkSize: number): number => 3 * MiB * Math.sqrt(chunkSize / KiB)
 } as const
 
 /** Bounds on what a server holds for its clients, whatever they send or leave unread. */

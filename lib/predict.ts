@@ -1,7 +1,7 @@
 import { orAborted } from './abort.js'
 import { toSource, type SourceLike } from './api.js'
 import { memoryLimits } from './limits.js'
-import { predictDictionary, type DictionaryPrediction } from './prediction/dictionary.js'
+import { predictDictionary } from './prediction/dictionary.js'
 import { estimateBuilds, fastestBuild, smallestBuild, type PredictedBuild } from './prediction/estimate.js'
 import { survey } from './prediction/survey.js'
 import { createReservoir } from './source/reservoir.js'
@@ -56,15 +56,13 @@ async function run(source: Source, { concurrency, signal }: PredictSettings): Pr
   const { size, readAt } = source
   const isReadable = size !== undefined && size > 0 && readAt !== undefined
   const work = async (): Promise<Prediction> => {
-    const reservoir = isReadable ? undefined : createReservoir(memoryLimits.reservoirSize)
+    const options = { pool, signal }
+    const reservoir = createReservoir(memoryLimits.reservoirSize)
     // Of a file, samples are read and trained on at the same time; of a pipe, when it has passed.
-    const early = isReadable ? predictDictionary({ size, readAt }, { pool, signal }) : undefined
+    const early = isReadable ? predictDictionary({ size, readAt }, options) : undefined
     early?.catch(() => undefined) // told when its turn comes
-    const found = await survey(source, { pool, signal, onBytes: (bytes) => reservoir?.add(bytes) })
-    const dictionary: DictionaryPrediction =
-      reservoir === undefined && early !== undefined
-        ? await early
-        : await predictDictionary((reservoir ?? createReservoir(0)).end(), { pool, signal })
+    const found = await survey(source, isReadable ? options : { ...options, onBytes: reservoir.add })
+    const dictionary = await (early ?? predictDictionary(reservoir.end(), options))
     const builds = await estimateBuilds(found, dictionary, pool.size)
     const [smallest, fastest] = [smallestBuild(builds), fastestBuild(builds)]
     if (smallest === undefined || fastest === undefined) throw new Error('there are no profiles')

@@ -1,6 +1,7 @@
 import { UsageError } from '../errors.js'
 import { predictSource, type Prediction } from '../predict.js'
 import type { PredictedBuild } from '../prediction/estimate.js'
+import { profiles } from '../profiles.js'
 import { isSet, type Command } from './command.js'
 import { openInput, takePlaces } from './options.js'
 import { formatSize } from './progress.js'
@@ -24,9 +25,22 @@ export const predict: Command = {
     const prediction = await predictSource(source, { signal })
     const elapsedMs = Math.round(performance.now() - start)
     const text = isSet(args, 'json')
-      ? JSON.stringify({ source: source.name, ...prediction, elapsedMs, peakMemory: peakMemory() })
+      ? JSON.stringify(toJson(source.name, prediction, elapsedMs))
       : describe(source.name, prediction, elapsedMs)
     process.stdout.write(`${text}\n`)
+  }
+}
+
+/** The keys are a contract (docs/cli.md). */
+function toJson(name: string, { smallest, fastest, ...prediction }: Prediction, elapsedMs: number): object {
+  const { builds } = prediction
+  return {
+    source: name,
+    ...prediction,
+    smallest: builds.indexOf(smallest),
+    fastest: builds.indexOf(fastest),
+    elapsedMs,
+    peakMemory: peakMemory()
   }
 }
 
@@ -85,11 +99,6 @@ function cellsOf(build: PredictedBuild): string[] {
 
 /** How to ask for it. */
 function flagsOf({ profile, cdc, dictionary, dictionaryPays }: PredictedBuild): string {
-  const usesDictionary = dictionary && dictionaryPays
-  const isZstd = profile === 'eda' || profile === 'ml'
-  return [
-    `--profile ${profile}`,
-    ...(cdc ? ['--cdc'] : []),
-    ...(isZstd && !usesDictionary ? ['--dictionary off'] : [])
-  ].join(' ')
+  const isOff = profiles[profile].usesDictionary && !(dictionary && dictionaryPays)
+  return [`--profile ${profile}`, ...(cdc ? ['--cdc'] : []), ...(isOff ? ['--dictionary off'] : [])].join(' ')
 }

@@ -1,6 +1,7 @@
-import { pairCountMin, sizeWith, sizeWithout } from '../compression/dictionary.js'
+import { sizeWith, sizeWithout } from '../compression/dictionary.js'
 import { encodeDictionaryFrame } from '../compression/dictionary-frame.js'
 import { blake3 } from '../format/digest.js'
+import { memoryLimits } from '../limits.js'
 import { isZero } from '../chunking/zero.js'
 import { sampleSources, type SampledSource } from '../source/sample.js'
 import { chooseDictionary, type SampledBytes } from '../workers/choose-dictionary.js'
@@ -49,7 +50,8 @@ export async function predictDictionary(
   { pool, signal }: { readonly pool: WorkerPool; readonly signal?: AbortSignal | undefined }
 ): Promise<DictionaryPrediction> {
   const start = performance.now()
-  const samples = thinned(await sampleSources([source], chunkSize, signal))
+  const all = await sampleSources([source], chunkSize, signal)
+  const samples = all.sizes.length > samplesEnough ? thinned(all) : all
   const outcome = await chooseDictionary(samples, { pool, level, always: true })
   if (outcome.kind === 'none') return outcome
   const elapsedMs = performance.now() - start
@@ -70,6 +72,9 @@ export async function predictDictionary(
   }
 }
 
+/** Of more samples than this, half are enough. */
+const samplesEnough = memoryLimits.samplePieceCountMax / 2
+
 /** Every second sample: enough to tell, in half the time. */
 function thinned({ training, sizes, pairs, likelySize }: SampledBytes): SampledBytes {
   let start = 0
@@ -85,7 +90,7 @@ function thinned({ training, sizes, pairs, likelySize }: SampledBytes): SampledB
   return {
     training: training.subarray(0, end),
     sizes: kept,
-    pairs: pairs.length < 4 * pairCountMin ? pairs : pairs.filter((_, i) => i % 2 === 0),
+    pairs: pairs.filter((_, i) => i % 2 === 0),
     likelySize
   }
 }

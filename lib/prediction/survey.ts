@@ -1,7 +1,7 @@
 import type { Duplex } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { orderedStage } from '../../transforms/stage.js'
-import { memoryLimits } from '../limits.js'
+import { memoryLimits, predictLimits } from '../limits.js'
 import type { Source } from '../source/source.js'
 import type { WorkerPool } from '../workers/pool.js'
 import type { Measured } from '../workers/survey-tasks.js'
@@ -42,7 +42,9 @@ export interface SurveyOptions {
 export async function survey(source: Source, options: SurveyOptions): Promise<Survey> {
   const { pool, signal, onBytes } = options
   const plan = planReading(source)
-  const tellers = ways.map(({ settings }) => createTeller(settings, source.size))
+  const { size = 0 } = source
+  const isSizeKnown = size > 0 // files of /proc say 0 and give bytes all the same
+  const tellers = ways.map(({ settings }) => createTeller(settings, size))
   let readSize = 0
   let readMs = 0
   let scanMs = 0
@@ -72,8 +74,8 @@ export async function survey(source: Source, options: SurveyOptions): Promise<Su
   const digestedSize = readSize * (1 + ways.filter(({ cdc }) => cdc).length)
   return {
     readSize,
-    size: Math.max(source.size ?? 0, readSize),
-    isWhole: readSize >= (source.size ?? readSize),
+    size: Math.max(size, readSize),
+    isWhole: isSizeKnown ? readSize >= size : readSize < predictLimits.readSizeMax,
     tallies: tellers.map((teller) => teller.tally()),
     readMs: perByte(readMs),
     digestMs: perByte(digestMs, digestedSize),

@@ -55,15 +55,18 @@ export interface Teller {
 }
 
 /**
- * @param sourceSize bytes that will be read, when known: so samples need not be thinned out on the way
+ * @param sourceSize bytes of the source, 0 when not known: with it, fewer samples have to be dropped again
  */
-export function createTeller(settings: Settings, sourceSize: number | undefined): Teller {
+export function createTeller(settings: Settings, sourceSize: number): Teller {
   const { chunkSizeAvg: avg, chunkSizeMin: min } = settings
   const table = createDigestTable(Math.ceil(predictLimits.readSizeMax / min))
   const sampleCountMax = Math.ceil(predictLimits.sampleSize(avg) / avg)
   const spread = createSpread(sampleCountMax)
   /** A mark stands at each multiple of it on the line of unique bytes; the chunk that a mark falls in is a sample. */
-  const markDistance = Math.max(avg, Math.ceil((sourceSize ?? 0) / (1.5 * sampleCountMax)))
+  const markDistance = Math.max(
+    avg,
+    Math.ceil(Math.min(sourceSize, predictLimits.readSizeMax) / (1.5 * sampleCountMax))
+  )
   const total = noCounts()
   const parts = Array.from({ length: partCount }, noCounts)
   let wasHole = false
@@ -125,13 +128,12 @@ export function createTeller(settings: Settings, sourceSize: number | undefined)
         triedSize += sample.rawSize
         for (const mark of sample.marks) samples.push({ mark, share: stored / sample.rawSize })
       }
-      if (samples.length > 2 * sampleCountMax)
-        samples = samples.filter(({ mark }) => mark % spread.stride === 0)
+      if (samples.length > 2 * sampleCountMax) samples = samples.filter(({ mark }) => spread.holds(mark))
     },
     tally: () => ({
       total: { ...total },
       parts: parts.map((part) => ({ ...part })),
-      shares: samples.filter(({ mark }) => mark % spread.stride === 0).map(({ share }) => share),
+      shares: samples.filter(({ mark }) => spread.holds(mark)).map(({ share }) => share),
       compressMs: triedSize === 0 ? 0 : triedMs / triedSize,
       triedSize
     })

@@ -5,9 +5,9 @@ import type { SampledSource } from './sample.js'
 /** Keeps parts of a stream, spread over all of it, so that it can be sampled like a file. */
 export interface Reservoir {
   /** Copies what it wants of the next bytes. */
-  add(bytes: Uint8Array): void
+  readonly add: (bytes: Uint8Array) => void
   /** What was kept, as if it were a file: the parts one behind the other. */
-  end(): SampledSource
+  readonly end: () => SampledSource
 }
 
 const unitSize = memoryLimits.reservoirUnitSize
@@ -27,7 +27,7 @@ export function createReservoir(sizeMax: number): Reservoir {
   const open = (): Uint8Array | undefined => {
     if (filled > 0) return kept.get(number)
     if (!spread.takes(number)) return undefined
-    for (const old of kept.keys()) if (old % spread.stride !== 0) kept.delete(old)
+    for (const old of kept.keys()) if (!spread.holds(old)) kept.delete(old)
     const unit = new Uint8Array(unitSize)
     kept.set(number, unit)
     return unit
