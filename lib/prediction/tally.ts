@@ -64,7 +64,7 @@ export function createTeller(settings: Settings, sourceSize: number): Teller {
   const spread = createSpread(sampleCountMax)
   /** A mark stands at each multiple of it on the line of unique bytes; the chunk that a mark falls in is a sample. */
   const markDistance = Math.max(
-    avg,
+    min,
     Math.ceil(Math.min(sourceSize, predictLimits.readSizeMax) / (1.5 * sampleCountMax))
   )
   const total = noCounts()
