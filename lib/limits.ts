@@ -100,8 +100,8 @@ export const predictLimits = {
   regionSize: 8 * MiB,
   /** What is looked at at a time. */
   batchSize: 2 * MiB,
-  /** Plain bytes that are compressed of chunks of a size, half of it at least: fewer, but more chunks, of small ones. */
-  sampleSize: (chunkSize: number): number => 3 * MiB * Math.sqrt(chunkSize / KiB)
+  /** Chunks that are compressed for each way of cutting, beside those that are dropped again: up to 96 MiB. */
+  sampleCountMax: 384
 } as const
 
 /** Bounds on what a server holds for its clients, whatever they send or leave unread. */

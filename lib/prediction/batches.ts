@@ -19,32 +19,38 @@ export interface Batch {
   readonly release: () => void
 }
 
-/** What a source is read as: all of it, its beginning, or regions of one size spread evenly. */
-export interface ReadPlan {
-  /** Offsets of the regions; `undefined`: front to back, up to `readSizeMax`. */
-  readonly regions: readonly number[] | undefined
-}
-
-/** A file or device that is too large to be read whole is read in regions; a pipe can only be read from its start. */
-export function planReading({ size, readAt }: Pick<Source, 'size' | 'readAt'>): ReadPlan {
-  if (readAt === undefined || size === undefined || size <= readSizeMax) return { regions: undefined }
-  const count = Math.floor(readSizeMax / regionSize)
-  return {
-    regions: Array.from({ length: count }, (_, i) => {
-      const at = (i * (size - regionSize)) / (count - 1)
-      return Math.floor(at / chunkSizeMax) * chunkSizeMax
-    })
-  }
+export interface Region {
+  /** Offset in the source, and size. */
+  readonly start: number
+  readonly size: number
 }
 
 /**
- * The source in batches.
+ * What is read of a file or device: all of it, or of a larger one than may be read, regions of one size spread
+ * evenly. `undefined` for a pipe, which can only be read from its start, and for files that do not know their size.
+ */
+export function planRegions({
+  size,
+  readAt
+}: Pick<Source, 'size' | 'readAt'>): readonly Region[] | undefined {
+  if (readAt === undefined || size === undefined || size === 0) return undefined
+  if (size <= readSizeMax) return [{ start: 0, size }]
+  const count = Math.floor(readSizeMax / regionSize)
+  return Array.from({ length: count }, (_, i) => {
+    const at = (i * (size - regionSize)) / (count - 1)
+    return { start: Math.floor(at / chunkSizeMax) * chunkSizeMax, size: regionSize }
+  })
+}
+
+/**
+ * The source in batches: some regions of it, or its bytes from the start. Regions are read into the batches
+ * themselves; what cannot be read any more, because a file became shorter, is zeros.
  *
  * @param onBytes gets every byte as it is read
  */
 export async function* readBatches(
   source: Source,
-  plan: ReadPlan,
+  regions: readonly Region[] | undefined,
   onBytes: (bytes: Uint8Array) => void
 ): AsyncGenerator<Batch, void> {
   const slabs = createFittingSlabs(slabsKept * slabSize)
@@ -68,7 +74,7 @@ export async function* readBatches(
     return batch
   }
 
-  if (plan.regions === undefined) {
+  if (regions === undefined) {
     for await (const piece of limited(source.read({ reuse: true }))) {
       onBytes(piece)
       for (let start = 0; start < piece.length;) {
@@ -82,13 +88,14 @@ export async function* readBatches(
     if (filled > 0) yield take(true, 0)
     return
   }
-  for (const [region, at] of plan.regions.entries())
-    for (let done = 0; done < regionSize; done += batchSize) {
-      const into = slab.bytes.subarray(headSize, headSize + batchSize).fill(0) // what became shorter reads as zeros
-      await source.readAt?.(at + done, into)
+  for (const [region, { start, size }] of regions.entries())
+    for (let done = 0; done < size; done += batchSize) {
+      const end = Math.min(done + batchSize, size)
+      const into = slab.bytes.subarray(headSize, headSize + end - done).fill(0)
+      await source.readAt?.(start + done, into)
       onBytes(into)
-      filled = batchSize
-      yield take(done + batchSize >= regionSize, region)
+      filled = into.length
+      yield take(end === size, region)
     }
 }
 

@@ -72,7 +72,7 @@ function estimate({ way, tally, survey, threads, fixedSize, dictionary }: Estima
   const framesSize =
     (total.uniqueCount * blockOverhead +
       total.repeatCount * repeatOverhead +
-      total.holeCount * holeOverhead) *
+      Math.max(0, total.holeCount - 1) * holeOverhead) *
     scale
   const trained = dictionary?.kind === 'trained' ? dictionary : undefined
   const effect = trained?.effects.get(settings.chunkSizeAvg)

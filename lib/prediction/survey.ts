@@ -5,7 +5,7 @@ import { memoryLimits, predictLimits } from '../limits.js'
 import type { Source } from '../source/source.js'
 import type { WorkerPool } from '../workers/pool.js'
 import type { Measured } from '../workers/survey-tasks.js'
-import { planReading, readBatches, type Batch } from './batches.js'
+import { planRegions, readBatches, type Batch } from './batches.js'
 import { cutStage, digestStage, type ChunkedBatch } from './cutting.js'
 import { createTeller, type Tally, type Teller } from './tally.js'
 import { ways } from './ways.js'
@@ -41,14 +41,14 @@ export interface SurveyOptions {
  */
 export async function survey(source: Source, options: SurveyOptions): Promise<Survey> {
   const { pool, signal, onBytes } = options
-  const plan = planReading(source)
+  const regions = planRegions(source)
   const { size = 0 } = source
   const isSizeKnown = size > 0 // files of /proc say 0 and give bytes all the same
   const tellers = ways.map(({ settings }) => createTeller(settings, size))
   let readSize = 0
   let readMs = 0
   let scanMs = 0
-  const batches = readBatches(source, plan, (bytes) => {
+  const batches = readBatches(source, regions, (bytes) => {
     readSize += bytes.length
     onBytes?.(bytes)
   })

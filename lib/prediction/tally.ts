@@ -58,15 +58,12 @@ export interface Teller {
  * @param sourceSize bytes of the source, 0 when not known: with it, fewer samples have to be dropped again
  */
 export function createTeller(settings: Settings, sourceSize: number): Teller {
-  const { chunkSizeAvg: avg, chunkSizeMin: min } = settings
-  const table = createDigestTable(Math.ceil(predictLimits.readSizeMax / min))
-  const sampleCountMax = Math.ceil(predictLimits.sampleSize(avg) / avg)
+  const { readSizeMax, sampleCountMax } = predictLimits
+  const { chunkSizeMin: min } = settings
+  const table = createDigestTable(Math.ceil(readSizeMax / min))
   const spread = createSpread(sampleCountMax)
   /** A mark stands at each multiple of it on the line of unique bytes; the chunk that a mark falls in is a sample. */
-  const markDistance = Math.max(
-    min,
-    Math.ceil(Math.min(sourceSize, predictLimits.readSizeMax) / (1.5 * sampleCountMax))
-  )
+  const markDistance = Math.max(min, Math.ceil(Math.min(sourceSize, readSizeMax) / (1.5 * sampleCountMax)))
   const total = noCounts()
   const parts = Array.from({ length: partCount }, noCounts)
   let wasHole = false

@@ -6,7 +6,7 @@ import { SourceError } from '../../lib/errors.js'
 import { predict, type PredictedBuild, type Prediction } from '../../lib/index.js'
 import { predictLimits } from '../../lib/limits.js'
 import { predictSource } from '../../lib/predict.js'
-import { planReading, readBatches } from '../../lib/prediction/batches.js'
+import { planRegions, readBatches, type Region } from '../../lib/prediction/batches.js'
 import { chunkSizeMax } from '../../lib/prediction/ways.js'
 import { iterableSource, type Source } from '../../lib/source/source.js'
 import { buildInMemory } from '../helpers/build.js'
@@ -120,13 +120,13 @@ await t.test('samples stand for the rest', async (t) => {
   const prediction = await predictSource(iterableSource(Readable.from(cutEvery(large, MiB)), 'x'), {
     concurrency: 2
   })
-  const tried = prediction.builds.filter(({ profile, dictionary }) => profile === 'ml' && !dictionary)
+  const tried = prediction.builds.filter(({ profile, dictionary }) => profile === 'eda' && !dictionary)
   t.ok(
     tried.every(({ error }) => error > 0),
     'it does not claim to be sure'
   )
   for (const { cdc, storedSize } of tried) {
-    const { file } = await buildInMemory([cutEvery(large, MiB)], { profile: 'ml', cdc, dictionary: 'off' })
+    const { file } = await buildInMemory([cutEvery(large, MiB)], { profile: 'eda', cdc, dictionary: 'off' })
     t.ok(Math.abs(storedSize / file.length - 1) < 0.1, `${storedSize}, built ${file.length}`)
   }
 })
@@ -182,18 +182,26 @@ function madeUpSource(
 const { readSizeMax, regionSize, batchSize } = predictLimits
 
 await t.test('of what is larger than the limit, regions all over it are read', (t) => {
-  t.equal(planReading({ size: readSizeMax, readAt: () => Promise.resolve() }).regions, undefined)
-  t.equal(planReading({ size: undefined }).regions, undefined)
+  const readAt = (): Promise<void> => Promise.resolve()
+  t.strictSame(planRegions({ size: readSizeMax, readAt }), [{ start: 0, size: readSizeMax }])
+  t.equal(planRegions({ size: undefined, readAt }), undefined)
+  t.equal(planRegions({ size: 0, readAt }), undefined)
+  t.equal(planRegions({ size: 100 }), undefined)
   for (const size of [readSizeMax + 1, 10 * readSizeMax + 12_345, 2 ** 45]) {
-    const source = madeUpSource(size, () => undefined)
-    const { regions = [] } = planReading(source)
+    const regions = planRegions({ size, readAt }) ?? []
     t.equal(regions.length * regionSize, readSizeMax, `${size}: as much as may be`)
     t.ok(
-      regions.every((at, i) => at % chunkSizeMax === 0 && at - (regions[i - 1] ?? -regionSize) >= regionSize),
+      regions.every(
+        ({ start, size }, i) =>
+          size === regionSize &&
+          start % chunkSizeMax === 0 &&
+          start - (regions[i - 1]?.start ?? -regionSize) >= regionSize
+      ),
       `${size}: side by side at most`
     )
-    t.equal(regions[0], 0)
-    t.ok((regions.at(-1) ?? 0) + regionSize > size - regionSize && (regions.at(-1) ?? 0) + regionSize <= size)
+    const last = regions.at(-1)?.start ?? 0
+    t.equal(regions[0]?.start, 0)
+    t.ok(last + 2 * regionSize > size && last + regionSize <= size, `${size}: to the end`)
   }
   t.end()
 })
@@ -201,14 +209,10 @@ await t.test('of what is larger than the limit, regions all over it are read', (
 /** Batches, their bytes copied. */
 async function batchesOf(
   source: Source,
-  regions?: readonly number[]
+  regions?: readonly Region[]
 ): Promise<{ bytes: Buffer; head: Buffer; isLast: boolean }[]> {
   const found: { bytes: Buffer; head: Buffer; isLast: boolean }[] = []
-  for await (const { bytes, headSize, isLast, release } of readBatches(
-    source,
-    { regions },
-    () => undefined
-  )) {
+  for await (const { bytes, headSize, isLast, release } of readBatches(source, regions, () => undefined)) {
     found.push({
       bytes: Buffer.from(bytes.subarray(headSize)),
       head: Buffer.from(bytes.subarray(0, headSize)),
@@ -231,7 +235,10 @@ await t.test('batches carry what came before them', async (t) => {
   t.equal(found[0]?.head.length, 0)
 
   const made = madeUpSource(readSizeMax + 1, (offset, into) => into.fill(offset / batchSize + 1, 0, 10))
-  const regions = await batchesOf(made, [0, 8 * regionSize])
+  const regions = await batchesOf(
+    made,
+    [0, 8 * regionSize].map((start) => ({ start, size: regionSize }))
+  )
   t.equal(regions.length, (2 * regionSize) / batchSize)
   t.strictSame(
     regions.map(({ bytes, head, isLast }) => [bytes[0], bytes[10], head.length, isLast]),
