@@ -11,6 +11,8 @@ const overview = `hexz: disk images to compressed, deduplicated snapshots that c
 
   hexz build SOURCE -o out.st      make a snapshot; - is standard input
   hexz pack SOURCE -o out.st       the same with every setting
+  hexz train SOURCE... -o FILE     make a dictionary for many snapshots
+  hexz predict SOURCE              tell what each profile would give
   hexz extract in.st -o disk.img   get the bytes back, whole or a range
   hexz inspect in.st               show what a snapshot holds
   hexz verify in.st                check every byte

@@ -49,6 +49,7 @@ export async function build(options: BuildOptions): Promise<SnapshotTotals> {
   }
 }
 
-function toSource(from: SourceLike): Source | Promise<Source> {
+/** Opens a path; takes anything else as it is. */
+export function toSource(from: SourceLike): Source | Promise<Source> {
   return typeof from === 'string' ? openSource(from) : iterableSource(from, 'the source stream')
 }

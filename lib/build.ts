@@ -153,7 +153,7 @@ async function sampleAll(
 
 /** The stage that each task of a build is done for. */
 const stageOfTask: Partial<Record<TaskName, string>> = {
-  findBatchCuts: 'chunker',
+  findCuts: 'chunker',
   digestChunks: 'dedup filter',
   screenSamples: 'dictionary sampler',
   listSampleDmers: 'dictionary sampler',

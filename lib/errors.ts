@@ -10,6 +10,7 @@ export const exitCodes = {
   SOURCE_UNREADABLE: 3,
   SOURCE_SHORT: 3,
   SOURCE_CHANGED: 3,
+  SOURCE_UNSUITABLE: 3,
   TARGET_EXISTS: 4,
   TARGET_IS_SOURCE: 4,
   TARGET_UNWRITABLE: 4,
@@ -70,7 +71,7 @@ export class UsageError extends HexzError<'USAGE'> {
   }
 }
 
-/** The source can't be read, is short, or changed while it was read. */
+/** The source can't be read, is short, changed while it was read, or does not serve the purpose. */
 export class SourceError extends HexzError<CodeOf<3>> {}
 
 /** The target can't be written. */

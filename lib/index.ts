@@ -1,6 +1,10 @@
 /** Build snapshots and read them. The stages themselves are in `hexz/transforms`. */
 export { build, type BuildOptions, type SourceLike } from './api.js'
 export { buildStreams, type PipelineOptions, type StreamSource } from './build.js'
+export { predict, type Prediction, type PredictOptions } from './predict.js'
+export type { PredictedBuild } from './prediction/estimate.js'
+export { train, type TrainOptions } from './train.js'
+export type { Dictionary } from './compression/dictionary.js'
 export {
   openSnapshot,
   type Extent,

@@ -5,6 +5,7 @@
 
 const KiB = 1024
 const MiB = 1024 * KiB
+const GiB = 1024 * MiB
 
 /** Bounds on what a snapshot may contain (`docs/format.md` repeats them; a test keeps both equal). */
 export const formatLimits = {
@@ -79,12 +80,28 @@ export const memoryLimits = {
   dictionaryWindowDefault: 16 * MiB,
   dictionaryWindowMin: 1 * MiB,
   dictionaryWindowMax: 1024 * MiB,
+  /** What is kept of pipes that a dictionary is trained on, all together, in units of this size. */
+  reservoirSize: 32 * MiB,
+  reservoirUnitSize: 512 * KiB,
+  /** Sources of one dictionary, each of which is open. */
+  trainingSourceCountMax: 1000,
   /** What a chunk that waits takes beside its bytes, about. */
   waitingChunkSize: 192,
   /** Prepared codecs that a thread keeps: with a dictionary and without, of two snapshots. */
   codecsKept: 4,
   /** `recover` checksums at most this many times the size of what it scans. */
   scanEffortMax: 64
+} as const
+
+/** Bounds on what a prediction reads and tries. */
+export const predictLimits = {
+  /** Bytes that are read: the whole source, or of a larger one so much, in regions of `regionSize` all over it. */
+  readSizeMax: 2 * GiB,
+  regionSize: 8 * MiB,
+  /** What is looked at at a time. */
+  batchSize: 2 * MiB,
+  /** Chunks that are compressed for each way of cutting, beside those that are dropped again: up to 96 MiB. */
+  sampleCountMax: 384
 } as const
 
 /** Bounds on what a server holds for its clients, whatever they send or leave unread. */

@@ -28,7 +28,7 @@ export interface ChunkerOptions {
 export type CutChunks = Pick<ChunkBatch, 'bytes' | 'sizes' | 'release'>
 
 /** Cuts the bytes of one stream after another. */
-export interface Cutter {
+export interface StreamCutter {
   /** Takes the next bytes of the stream; gives the chunks that are certain. */
   take(bytes: Uint8Array): Iterable<CutChunks> | AsyncIterable<CutChunks>
   /** Gives what is left of the stream; what is taken next begins another. */

@@ -1,14 +1,15 @@
-import { createCutChooser, windowSize, type Cuts, type FastCdcOptions } from '../lib/chunking/fastcdc.js'
+import { createCutter, type Candidates } from '../lib/chunking/candidates.js'
+import { cutBits, windowSize, type FastCdcOptions } from '../lib/chunking/fastcdc.js'
 import { memoryLimits } from '../lib/limits.js'
 import type { WorkerPool } from '../lib/workers/pool.js'
 import type { BatchSlabs, Slab } from '../lib/workers/slabs.js'
-import type { CutChunks, Cutter } from './chunker.js'
+import type { CutChunks, StreamCutter } from './chunker.js'
 
 /** A piece of the stream in a slab: from `roomBefore` on, behind room for what the piece before leaves. */
 interface Piece {
   readonly slab: Slab
   readonly end: number
-  readonly cuts: Promise<Cuts>
+  readonly candidates: Promise<Candidates>
 }
 
 /**
@@ -18,12 +19,15 @@ interface Piece {
  *
  * Holds a piece a thread and two more: 1 MiB each, or twice the largest chunk where that is more.
  */
-export function createFastCdcCutter(options: FastCdcOptions, pool: WorkerPool, slabs: BatchSlabs): Cutter {
+export function createFastCdcCutter(
+  options: FastCdcOptions,
+  pool: WorkerPool,
+  slabs: BatchSlabs
+): StreamCutter {
   const { avg, max } = options
-  /** A multiple of 4, as `findCuts` wants it. */
+  /** A multiple of 4, for the search to be quick. */
   const roomBefore = Math.ceil(max / 64) * 64
   const capacity = Math.max(memoryLimits.batchSize, 2 * roomBefore)
-  const chooseCut = createCutChooser(options)
   const inWork: Piece[] = []
 
   let slab: Slab | undefined
@@ -31,19 +35,21 @@ export function createFastCdcCutter(options: FastCdcOptions, pool: WorkerPool, s
   /** The last bytes of the piece before, for the rolling hash. */
   const history = new Uint8Array(windowSize)
 
-  /** The unfinished chunk, and the cuts in it that are known, as offsets from its end: none is above 0. */
+  let cutter = createCutter(options, 0)
+  /** Offset in the stream of the piece whose chunks are told next. */
+  let pieceOffset = 0
+  /** The unfinished chunk before it. */
   const rest = new Uint8Array(max)
   let restSize = 0
-  let restCuts: Record<keyof Cuts, number[]> = { strict: [], loose: [] }
 
   const search = (): void => {
     if (slab === undefined || filled === roomBefore) return
-    const args = { bytes: slab.bytes, start: roomBefore, end: filled, avg }
-    slab.bytes.set(history, roomBefore - windowSize)
-    history.set(slab.bytes.subarray(filled - windowSize, filled))
-    const cuts = pool.run('findBatchCuts', args)
-    cuts.catch(() => undefined) // met when its turn comes, or never, when the pipeline is torn down
-    inWork.push({ slab, end: filled, cuts })
+    const bytes = slab.bytes.subarray(0, filled)
+    bytes.set(history, roomBefore - windowSize)
+    history.set(bytes.subarray(filled - windowSize))
+    const candidates = pool.run('findCuts', { bytes, start: roomBefore, levelMin: cutBits(avg).loose })
+    candidates.catch(() => undefined) // met when its turn comes, or never, when the pipeline is torn down
+    inWork.push({ slab, end: filled, candidates })
     slab = undefined
     filled = roomBefore
   }
@@ -53,29 +59,20 @@ export function createFastCdcCutter(options: FastCdcOptions, pool: WorkerPool, s
     const piece = inWork.shift()
     if (piece === undefined) return
     const { slab, end } = piece
-    const found = await piece.cuts
-    const cutsOf = (kind: keyof Cuts): number[] => [
-      ...restCuts[kind].map((cut) => roomBefore + cut),
-      ...Array.from(found[kind])
-    ]
-    const cuts = { strict: cutsOf('strict'), loose: cutsOf('loose') }
-    const start = roomBefore - restSize
-    slab.bytes.set(rest.subarray(0, restSize), start)
-
-    const sizes: number[] = []
-    let from = start
-    for (let to = chooseCut(cuts, from, end, isLast); to !== -1; to = chooseCut(cuts, from, end, isLast)) {
-      sizes.push(to - from)
-      from = to
+    const candidates = await piece.candidates
+    const slabOffset = pieceOffset - roomBefore
+    const { start, cuts } = cutter.cut(candidates, slabOffset, slabOffset + end, isLast)
+    const last = cuts.at(-1) ?? start
+    slab.bytes.set(rest.subarray(0, restSize), roomBefore - restSize)
+    restSize = slabOffset + end - last
+    rest.set(slab.bytes.subarray(end - restSize, end))
+    pieceOffset += end - roomBefore
+    if (last === start) {
+      slab.release()
+      return
     }
-    restSize = end - from
-    rest.set(slab.bytes.subarray(from, end))
-    const left = (kind: keyof Cuts): number[] =>
-      cuts[kind].filter((cut) => cut > from).map((cut) => cut - end)
-    restCuts = { strict: left('strict'), loose: left('loose') }
-    if (sizes.length === 0) slab.release()
-    else
-      yield { bytes: slab.bytes.subarray(start, from), sizes: Uint32Array.from(sizes), release: slab.release }
+    const sizes = Uint32Array.from(cuts, (cut, i) => cut - (cuts[i - 1] ?? start))
+    yield { bytes: slab.bytes.subarray(start - slabOffset, last - slabOffset), sizes, release: slab.release }
   }
 
   async function* take(bytes: Uint8Array): AsyncGenerator<CutChunks> {
@@ -96,9 +93,9 @@ export function createFastCdcCutter(options: FastCdcOptions, pool: WorkerPool, s
   async function* end(): AsyncGenerator<CutChunks> {
     search()
     while (inWork.length > 0) yield* finish(inWork.length === 1)
+    cutter = createCutter(options, 0)
+    pieceOffset = 0
     restSize = 0
-    restCuts = { strict: [], loose: [] }
-    history.fill(0)
   }
 
   return { take, end }

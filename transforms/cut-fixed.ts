@@ -1,6 +1,6 @@
 import { memoryLimits } from '../lib/limits.js'
 import type { BatchSlabs, Slab } from '../lib/workers/slabs.js'
-import type { CutChunks, Cutter } from './chunker.js'
+import type { CutChunks, StreamCutter } from './chunker.js'
 
 /**
  * Chunks of `size` bytes; the last one of a stream may be shorter. The bytes of a whole slab that chunks fill
@@ -8,7 +8,7 @@ import type { CutChunks, Cutter } from './chunker.js'
  *
  * Holds one batch.
  */
-export function createFixedCutter(size: number, slabs: BatchSlabs): Cutter {
+export function createFixedCutter(size: number, slabs: BatchSlabs): StreamCutter {
   const capacity = Math.max(1, Math.floor(memoryLimits.batchSize / size)) * size
   let slab: Slab | undefined
   let filled = 0

@@ -4,6 +4,8 @@ import type { Command } from './command.js'
 export const commands: Readonly<Record<string, () => Promise<Command>>> = {
   build: async () => (await import('./build.js')).build,
   pack: async () => (await import('./build.js')).pack,
+  train: async () => (await import('./train.js')).train,
+  predict: async () => (await import('./predict.js')).predict,
   extract: async () => (await import('./extract.js')).extract,
   inspect: async () => (await import('./inspect.js')).inspect,
   verify: async () => (await import('./verify.js')).verify,

@@ -1,4 +1,3 @@
-import { firstFrom } from '../binary-search.js'
 import { UsageError } from '../errors.js'
 import { isFormatted } from './zstd-dictionary.js'
 
@@ -187,4 +186,16 @@ function createSelector(
     for (let i = first; i <= last; i++) values[slots[i] ?? 0] = 0
     return { start: positions[first] ?? 0, end: (positions[last] ?? 0) + dmerSize }
   }
+}
+
+/** Index of the first of some rising numbers that is at least `least`; their count when there is none. */
+function firstFrom(rising: Uint32Array, least: number): number {
+  let low = 0
+  let high = rising.length
+  while (low < high) {
+    const middle = (low + high) >>> 1
+    if ((rising[middle] ?? 0) < least) low = middle + 1
+    else high = middle
+  }
+  return low
 }

@@ -1,6 +1,5 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import { findCuts } from '../chunking/fastcdc.js'
-import { isZero } from '../chunking/zero.js'
+import { findCandidates, type Candidates } from '../chunking/candidates.js'
 import { sealFrame, type Sealing } from '../crypto/sealing.js'
 import { writeFields } from '../format/bytes.js'
 import {
@@ -10,11 +9,12 @@ import {
   sealOverhead,
   type CodecName
 } from '../format/frame.js'
-import { blake3, digestSize } from '../format/digest.js'
 import { countOutput } from './collect.js'
 import { decodeBlocks, loadBlocks, openFrames, writeBlocks } from './decode-tasks.js'
 import { listSampleDmers, measureCandidate, screenSamples, trainCandidate } from './dictionary-tasks.js'
+import { digestChunks } from './digest-chunks.js'
 import { encoderFor, type SharedDictionary } from './prepared.js'
+import { digestRuns, measureChunks, scanBatch } from './survey-tasks.js'
 
 /**
  * The heavy work, a batch at a time, as functions of plain data and shared memory. They run in worker
@@ -24,7 +24,7 @@ import { encoderFor, type SharedDictionary } from './prepared.js'
  * until then, and a batch's worth of them in each thread is most of what a build would keep in memory.
  */
 export const tasks = {
-  findBatchCuts,
+  findCuts,
   digestChunks,
   compressChunks,
   sealFrames,
@@ -35,44 +35,22 @@ export const tasks = {
   screenSamples,
   listSampleDmers,
   trainCandidate,
-  measureCandidate
+  measureCandidate,
+  scanBatch,
+  digestRuns,
+  measureChunks
 }
 export type Tasks = typeof tasks
 
-export interface FindBatchCutsArgs {
+export interface FindCutsArgs {
   readonly bytes: Uint8Array
+  /** Where to begin; the 32 bytes before it count. */
   readonly start: number
-  readonly end: number
-  /** Bytes of a chunk, on average. */
-  readonly avg: number
+  readonly levelMin: number
 }
 
-/** Content-defined cuts among some bytes of a stream; see `findCuts`. */
-function findBatchCuts({ bytes, start, end, avg }: FindBatchCutsArgs): Promise<ReturnType<typeof findCuts>> {
-  return Promise.resolve(findCuts(bytes, start, end, avg))
-}
-
-export interface DigestChunksArgs {
-  readonly bytes: Uint8Array
-  readonly sizes: Uint32Array
-}
-
-/** Digest of each chunk, back to back; zeros for a chunk of zeros, which needs none. */
-async function digestChunks({
-  bytes,
-  sizes
-}: DigestChunksArgs): Promise<{ digests: Uint8Array; isHole: boolean[] }> {
-  const digests = new Uint8Array(sizes.length * digestSize)
-  const isHole: boolean[] = []
-  let start = 0
-  sizes.forEach((size, i) => {
-    const chunk = bytes.subarray(start, start + size)
-    const hole = isZero(chunk)
-    isHole.push(hole)
-    if (!hole) digests.set(blake3(chunk), i * digestSize)
-    start += size
-  })
-  return Promise.resolve({ digests, isHole })
+function findCuts({ bytes, start, levelMin }: FindCutsArgs): Promise<Candidates> {
+  return Promise.resolve(findCandidates(bytes, start, levelMin))
 }
 
 export interface CompressChunksArgs {

@@ -1,11 +1,5 @@
 import t from 'tap'
-import {
-  createCutChooser,
-  createFastCdc,
-  findCuts,
-  windowSize,
-  type FastCdcOptions
-} from '../../lib/chunking/fastcdc.js'
+import { createFastCdc, windowSize, type FastCdcOptions } from '../../lib/chunking/fastcdc.js'
 import { createFixed, type BoundaryFinder } from '../../lib/chunking/fixed.js'
 import { gear } from '../../lib/chunking/gear.js'
 import { isZero } from '../../lib/chunking/zero.js'
@@ -52,57 +46,6 @@ await t.test('the gear table is frozen', (t) => {
   const bytes = Buffer.alloc(1024)
   gear.forEach((value, i) => bytes.writeInt32LE(value, 4 * i))
   t.equal(sha256(bytes), 'ea66a6681ff333101336e448b86651f914595ba29139b4c7731218574437ca4a')
-  t.end()
-})
-
-await t.test('cuts that are found ahead give the same boundaries', (t) => {
-  const data: Record<string, Uint8Array> = {
-    random: randomBytes(300_000, 1),
-    text: textBytes(300_003, 2),
-    mixed: mixedBytes(300_002, 3),
-    'zeros in the midst': Buffer.concat([randomBytes(50_000, 4), zeroBytes(100_001), randomBytes(50_000, 5)])
-  }
-  for (const [name, bytes] of Object.entries(data)) {
-    const room = 64
-    const memory = Buffer.concat([zeroBytes(room), bytes])
-    const cuts = findCuts(memory, room, memory.length, small.avg)
-    t.ok(
-      cuts.strict.every((cut) => cuts.loose.includes(cut)) && cuts.strict.length > 2,
-      `${name}: strict cuts are loose ones, too`
-    )
-    const choose = createCutChooser(small)
-    const boundaries = (find: (start: number, isLast: boolean) => number): number[] => {
-      const ends: number[] = []
-      for (let start = room; start < memory.length; start = ends.at(-1) ?? 0) ends.push(find(start, true))
-      return ends
-    }
-    t.strictSame(
-      boundaries((start, isLast) => choose(cuts, start, memory.length, isLast)),
-      boundaries((start, isLast) => createFastCdc(small)(memory, start, memory.length, isLast)),
-      name
-    )
-    // In two halves, the second with the 32 bytes before it.
-    const middle = room + Math.floor(bytes.length / 8) * 4
-    const halves = [
-      findCuts(memory, room, middle, small.avg),
-      findCuts(memory, middle, memory.length, small.avg)
-    ]
-    for (const kind of ['strict', 'loose'] as const)
-      t.strictSame(
-        halves.flatMap((half) => [...half[kind]]),
-        [...cuts[kind]],
-        `${name}: ${kind} cuts of halves`
-      )
-  }
-  t.end()
-})
-
-await t.test('zeros have no cuts, and are not gone through', (t) => {
-  const memory = zeroBytes(1_000_064)
-  t.strictSame(findCuts(memory, 64, memory.length, 64 * KiB).loose.length, 0)
-  memory.fill(randomBytes(40, 6), 500_000, 500_040)
-  const cuts = findCuts(memory, 64, memory.length, 512)
-  t.ok([...cuts.loose].every((cut) => cut > 500_000 && cut < 500_072))
   t.end()
 })
 

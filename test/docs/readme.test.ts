@@ -4,6 +4,7 @@ import { buffer } from 'node:stream/consumers'
 import t, { type Test } from 'tap'
 import { openSnapshot } from '../../lib/index.js'
 import { profiles } from '../../lib/profiles.js'
+import { phraseBytes } from '../helpers/data.js'
 import { makeTools, root, run, skipUnless, type Result } from './run.js'
 
 const readme = readFileSync(join(root, 'README.md'), 'utf8')
@@ -81,6 +82,16 @@ const checks: Record<string, (outcome: Outcome) => void | Promise<void>> = {
     outcome.t.ok(outcome.read('small.st').length < outcome.read('disk.st').length, 'and is small')
   },
 
+  'hexz predict disk.img': says('stdout', /^smallest: --profile \w+/m),
+  'hexz train library.tar other.tar -o shared.dict': says(
+    'stderr',
+    /^hexz: shared\.dict: \d+ KiB, trained on /
+  ),
+  'hexz build disk.img -o shared.st --profile eda --dictionary shared.dict': async (outcome) => {
+    await snapshot('shared.st', image)(outcome)
+    says('stderr', /^ {2}dictionary {3}\d+ KiB, given, not trained here$/m)(outcome)
+  },
+
   'hexz inspect eda.st': says('stdout', /^ {2}codec {8}Zstd level 3$/m),
   'hexz verify eda.st': says('stdout', /^eda\.st: intact, /),
   'hexz extract eda.st -o back.img': file('back.img', image),
@@ -119,6 +130,8 @@ void t.test('every command line of the README does what it says', { skip }, asyn
     samples: { 'disk.img': image },
     'disk.img': image,
     'ram.bin': memory,
+    'library.tar': phraseBytes(4 * 1024 * 1024, 1),
+    'other.tar': phraseBytes(1024 * 1024, 2),
     etc: { hostname: 'sensor-17\n' },
     elsewhere: {}
   })

@@ -5,6 +5,7 @@ import { helpOf } from '../../lib/commands/command.js'
 import { differentExit } from '../../lib/commands/diff.js'
 import { commands } from '../../lib/commands/index.js'
 import { exitCodes } from '../../lib/errors.js'
+import { phraseBytes } from '../helpers/data.js'
 import { serveFile } from '../helpers/http-server.js'
 import { hexz, makeTools, root, run, skipUnless } from './run.js'
 
@@ -139,6 +140,11 @@ void t.test('the keys of the JSON are those of docs/cli.md', async (t) => {
   const piped = await hexz(['pack', image, '--json', '--memory', image])
   holds('### JSON of build and pack', piped.stderr)
   t.ok(piped.stdout.equals(readFileSync(at('disk.st'))), 'the summary is not in the way of the snapshot')
+
+  holds('### JSON of predict', (await hexz(['predict', image, '--json'])).stdout.toString())
+  writeFileSync(at('phrases'), phraseBytes(4 * 1024 * 1024, 1))
+  const trained = await hexz(['train', at('phrases'), '-o', at('shared.dict'), '--json'])
+  holds('### JSON of train', trained.stdout.toString())
 
   const extracted = await hexz(['extract', at('disk.st'), '-o', at('copy'), '--json'])
   holds('### JSON of extract', extracted.stdout.toString())
