@@ -3,19 +3,27 @@
  * size, and with ours, from the file and from a pipe; at blocks of 16K, 64K, 128K and 256K. Prints the sizes, and
  * what each saves. Exits 1 where ours, of the file, is more than 0.1 % larger than none or than the other.
  *
- *   npm run bench:dictionary -- FILE...
+ *   npm run bench:dictionary -- [--blocks 16K,64K,128K,256K] FILE...
+ *
+ * Needs `zstd` on the PATH; where it is missing or refuses to train, that column says so.
  */
 import { execFileSync } from 'node:child_process'
 import { createReadStream, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
+import { parseArgs } from 'node:util'
+import { parseSize } from '../lib/commands/options.js'
 import { build, memoryLimits, type BuildOptions, type SourceLike } from '../lib/index.js'
 import { sampleSources } from '../lib/source/sample.js'
 import { openSource } from '../lib/source/source.js'
 import { discard } from './discard.js'
 
 const KiB = 1024
-const chunkSizes = [16, 64, 128, 256].map((size) => size * KiB)
+const { values, positionals } = parseArgs({
+  options: { blocks: { type: 'string', default: '16K,64K,128K,256K' } },
+  allowPositionals: true
+})
+const chunkSizes = values.blocks.split(',').map((size) => parseSize(size, '--blocks'))
 /** Of one that should not be larger: noise of a build that follows samples. */
 const tolerance = 1.001
 const work = mkdtempSync(join(tmpdir(), 'hexz-dictionary-'))
@@ -56,7 +64,7 @@ async function sizeOf(
 }
 
 let isWorse = false
-for (const path of process.argv.slice(2)) {
+for (const path of positionals) {
   process.stdout.write(
     `${basename(path)}\n  block        none  zstd --train       saved  ours, file       saved  ours, pipe       saved\n`
   )

