@@ -1,20 +1,20 @@
 import { dirname } from 'node:path'
 import { stat } from 'node:fs/promises'
-import { openFileBytes, spool, type ByteSource } from '../reader/byte-source.js'
+import { openDescriptorBytes, openFileBytes, spool, type ByteSource } from '../reader/byte-source.js'
 import { isHttpUrl, openHttpBytes } from '../reader/http-source.js'
 import { openSource } from '../source/source.js'
 import { openInput } from './options.js'
 
 /**
- * A snapshot as bytes that can be read at any offset: a file, or a URL. One that comes through a pipe is copied to a
- * temporary file first: beside the target when that is a file, else in the system's temporary folder.
+ * A snapshot as bytes that can be read at any offset: a file, also as standard input, or a URL. One that
+ * comes through a pipe is copied to a temporary file first: beside the target when that is a file, else in the system's temporary folder.
  *
  * @param targetPath `-` or a path
  */
 export async function openSnapshotBytes(path: string, targetPath = '-'): Promise<ByteSource> {
   if (isHttpUrl(path)) return openHttpBytes(path)
   const folder = await folderBeside(targetPath)
-  if (path === '-') return spool(await openInput('-'), folder)
+  if (path === '-') return openDescriptorBytes(0, 'standard input') ?? spool(await openInput('-'), folder)
   const stats = await stat(path).catch(() => undefined)
   if (stats?.isFIFO() === true) return spool(await openSource(path), folder)
   return openFileBytes(path)

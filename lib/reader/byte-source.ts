@@ -1,8 +1,9 @@
-import { constants, readSync } from 'node:fs'
-import { open, rm, type FileHandle } from 'node:fs/promises'
+import { constants, fstatSync, read, readFileSync, readSync } from 'node:fs'
+import { open, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { randomUUID } from 'node:crypto'
+import { promisify } from 'node:util'
 import { SourceError } from '../errors.js'
 import { becameShorter, sourceError } from '../source/source-error.js'
 import type { Source } from '../source/source.js'
@@ -40,7 +41,7 @@ export async function openFileBytes(path: string): Promise<ByteSource> {
     throw sourceError(error, path)
   })
   const stats = await handle.stat()
-  if (stats.isFile()) return handleBytes(handle, path, stats.size)
+  if (stats.isFile()) return descriptorBytes(handle.fd, path, stats.size, () => handle.close())
   await handle.close()
   if (stats.isDirectory())
     throw new SourceError('SOURCE_UNREADABLE', `${path} is a directory, not a snapshot`, { where: path })
@@ -69,7 +70,7 @@ export async function spool(source: Source, folder: string = tmpdir()): Promise<
       await writeAll(handle.fd, [piece], `the temporary file in ${folder}`, size)
       size += piece.length
     }
-    return handleBytes(handle, source.name, size)
+    return descriptorBytes(handle.fd, source.name, size, () => handle.close())
   } catch (error) {
     await handle.close()
     throw error
@@ -78,17 +79,39 @@ export async function spool(source: Source, folder: string = tmpdir()): Promise<
   }
 }
 
-function handleBytes(handle: FileHandle, name: string, size: number): ByteSource {
-  const readHere = createReadHere(handle.fd)
+/**
+ * A file that is open already and stands at its first byte, as a shell's `< FILE` leaves it. It is not closed.
+ *
+ * @returns `undefined` for anything else, which has to be read front to back
+ */
+export function openDescriptorBytes(fd: number, name: string): ByteSource | undefined {
+  const stats = fstatSync(fd)
+  if (!stats.isFile() || !isAtStart(fd)) return undefined
+  return descriptorBytes(fd, name, stats.size, () => Promise.resolve())
+}
+
+/** Only Linux tells; elsewhere nothing is taken for granted. */
+function isAtStart(fd: number): boolean {
+  try {
+    return /^pos:\s*0$/m.test(readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8'))
+  } catch {
+    return false
+  }
+}
+
+const readThere = promisify(read)
+
+function descriptorBytes(fd: number, name: string, size: number, close: () => Promise<void>): ByteSource {
+  const readHere = createReadHere(fd)
   return {
     name,
     size,
-    fd: handle.fd,
+    fd,
     async read(offset, length, into = new Uint8Array(length)) {
       try {
         let filled = readHere(into.subarray(0, length), offset)
         while (filled < length) {
-          const { bytesRead } = await handle.read(into, filled, length - filled, offset + filled)
+          const { bytesRead } = await readThere(fd, into, filled, length - filled, offset + filled)
           if (bytesRead === 0) throw becameShorter(name, offset)
           filled += bytesRead
         }
@@ -97,7 +120,7 @@ function handleBytes(handle: FileHandle, name: string, size: number): ByteSource
       }
       return into
     },
-    close: () => handle.close()
+    close
   }
 }
 

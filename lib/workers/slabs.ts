@@ -56,17 +56,19 @@ export const ownMemory = (size: number): ArrayBufferLike => new ArrayBuffer(size
 
 /** A slab of `createSizedSlabs`. */
 export interface SizedSlab extends Slab {
-  /** Bytes of memory it takes: up to a quarter more than it holds. */
+  /** Bytes of memory it takes: up to a quarter more than it holds, or twice as much when it was free already. */
   readonly room: number
 }
 
 /** Below it, sizes are not told apart: memory comes in pages of 4 KiB anyway. */
 const roomMin = 4 * 1024
 
+const stepsPerDoubling = 4
+
 /** The next of the sizes 1, 1.25, 1.5 and 1.75 times a power of two. */
 function roomFor(size: number): number {
   if (size <= roomMin) return roomMin
-  const step = 2 ** (Math.floor(Math.log2(size)) - 2)
+  const step = 2 ** Math.floor(Math.log2(size)) / stepsPerDoubling
   return Math.ceil(size / step) * step
 }
 
@@ -81,12 +83,23 @@ export function createSizedSlabs(
 ): { acquire(size: number): SizedSlab } {
   const free = new Map<number, ArrayBufferLike[]>()
   let freeSize = 0
+  /** A free one of the right room, or of up to about twice as much: dropping memory is worse than wasting some. */
+  const takeFree = (size: number): ArrayBufferLike | undefined => {
+    let room = roomFor(size)
+    for (let step = 0; step <= stepsPerDoubling; step++) {
+      const memory = free.get(room)?.pop()
+      if (memory !== undefined) {
+        freeSize -= room
+        return memory
+      }
+      room = roomFor(room + 1)
+    }
+    return undefined
+  }
   return {
     acquire(size) {
-      const room = roomFor(size)
-      const kept = free.get(room)?.pop()
-      if (kept !== undefined) freeSize -= room
-      const memory = kept ?? newMemory(room)
+      const memory = takeFree(size) ?? newMemory(roomFor(size))
+      const room = memory.byteLength
       let isOut = true
       return {
         bytes: new Uint8Array(memory, 0, size),

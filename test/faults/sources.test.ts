@@ -173,3 +173,18 @@ await t.test('a source that changes while it is read', async (t) => {
     )
   }
 })
+
+await t.test('a snapshot that is standard input', async (t) => {
+  const cwd = scratch(t)
+  writeFileSync(join(cwd, 'disk.img'), textBytes(100_000, 1))
+  const script = [
+    'hexz build disk.img -o a.st',
+    'TMPDIR=/nowhere hexz extract - < a.st | cmp - disk.img', // a file is read where it is, without a copy
+    'TMPDIR=/nowhere hexz verify - < a.st',
+    '{ echo 123456789; cat a.st; } > behind.st',
+    '{ dd bs=10 count=1 of=/dev/null; hexz extract -; } < behind.st | cmp - disk.img', // from where it stands
+    'cat a.st | hexz extract - | cmp - disk.img'
+  ].join(' && ')
+  t.match(await runShell(`set -o pipefail; ${script}`, { cwd }), { code: 0 })
+  t.match(await runShell('cat a.st | TMPDIR=/nowhere hexz verify -', { cwd }), { code: 4 })
+})
