@@ -37,10 +37,10 @@ const zstd = ways
   .map(({ settings }) => settings)
 const chunkSizes = [...new Set(zstd.map(({ chunkSizeAvg }) => chunkSizeAvg))].sort((a, b) => a - b)
 const level = zstd[0]?.level ?? 3
-const chunkSize = chunkSizes.at(-1) ?? 0
+const chunkSize = chunkSizes[0] ?? 0
 
 /**
- * Trains one dictionary, as a build with the largest of the chunk sizes would, and tries it on chunks of each size.
+ * Trains one dictionary, as a build with the smallest of the chunk sizes would, and tries it on chunks of each size.
  */
 export async function predictDictionary(
   source: SampledSource,
@@ -53,11 +53,11 @@ export async function predictDictionary(
   const elapsedMs = performance.now() - start
   const { bytes } = outcome.dictionary
   const dictionary = shareDictionary(bytes, blake3(bytes).toString('hex'))
-  const tried = samples.heldOut.filter((chunk) => !isZero(chunk))
   const effects = await Promise.all(
     chunkSizes.map(async (size) => {
-      const groups = tried.map((chunk) => piecesOf(chunk, size))
-      return [size, await measureEffect(groups, dictionary, pool)] as const
+      const { heldOut } = size === chunkSize ? samples : await sampleSources([source], size, signal)
+      const chunks = heldOut.filter((chunk) => !isZero(chunk))
+      return [size, await measureEffect(chunks, dictionary, pool)] as const
     })
   )
   return {
@@ -68,34 +68,20 @@ export async function predictDictionary(
   }
 }
 
-/** A chunk cut into smaller ones. */
-function piecesOf(chunk: Uint8Array, size: number): Uint8Array[] {
-  return Array.from({ length: Math.ceil(chunk.length / size) }, (_, i) =>
-    chunk.subarray(i * size, (i + 1) * size)
-  )
-}
-
-/** @param groups chunks of one place each; what differs from place to place is what is not sure */
 async function measureEffect(
-  groups: readonly (readonly Uint8Array[])[],
+  chunks: readonly Uint8Array[],
   dictionary: SharedDictionary,
   pool: WorkerPool
 ): Promise<DictionaryEffect> {
-  const chunks = groups.flat()
   const [plain, tried] = await pool.run('measureChunks', [
     { codec: 'zstd', level, chunks },
     { codec: 'zstd', level, dictionary, chunks }
   ])
-  const sumsOf = (sizes: readonly number[] = []): number[] => {
-    const left = sizes.values()
-    return groups.map((group) => group.reduce((sum) => sum + (left.next().value ?? 0), 0))
-  }
-  const total = (sizes: readonly number[]): number => sizes.reduce((sum, size) => sum + size, 0)
-  const before = sumsOf(plain?.sizes)
-  const after = sumsOf(tried?.sizes)
+  const total = (sizes: readonly number[] = []): number => sizes.reduce((sum, size) => sum + size, 0)
+  const shares = plain?.sizes.map((size, i) => (tried?.sizes[i] ?? size) / size) ?? []
   return {
-    share: total(after) / Math.max(1, total(before)),
-    error: standardError(after.map((size, i) => size / Math.max(1, before[i] ?? 0))),
+    share: total(tried?.sizes) / Math.max(1, total(plain?.sizes)),
+    error: standardError(shares),
     slowdown: (tried?.elapsedMs ?? 1) / Math.max(1e-3, plain?.elapsedMs ?? 1)
   }
 }
