@@ -4,6 +4,7 @@ import { createBlockEncoder, type BlockEncoder } from '../compression/codecs.js'
 import { denseShare } from '../compression/dictionary.js'
 import { listDmers, trainDictionary, type Dmers, type Samples } from '../compression/fastcover.js'
 import { blake3 } from '../format/digest.js'
+import { countOutput } from './collect.js'
 import { encoderFor } from './prepared.js'
 
 export interface ScreenSamplesArgs {
@@ -96,7 +97,11 @@ export async function measureCandidate({ bytes, chunks, level }: MeasureCandidat
   return { bytes, storedSize: total }
 }
 
-const storedSize = (encode: BlockEncoder, raw: Uint8Array): number => (encode(raw) ?? raw).length
+function storedSize(encode: BlockEncoder, raw: Uint8Array): number {
+  const size = (encode(raw) ?? raw).length
+  countOutput(raw.length)
+  return size
+}
 
 /** The bytes in pieces of `size`. */
 function cut(bytes: Uint8Array, size: number): Uint8Array[] {
