@@ -19,6 +19,15 @@ export interface Efficiency {
   readonly ours: readonly Measurement[]
 }
 
+/** How the written document begins. */
+export const documentHead = `# Benchmarks
+
+Written by \`npm run bench -- --corpus DIR --write docs/benchmarks.md\`. DIR holds vm.img (a system's ext4 image, a
+third of it free), fw.img (a smaller one, of programs and modules), eda.tar (netlists and other text, some of it in
+versions), ml.bin (bf16 and float32 weights, two checkpoints), random.bin and zeros.bin; a file that is not there is made
+of mixed data. File to file, page cache warm; hexz syncs what it writes, its peers but borg and restic do not.
+[decisions.md](decisions.md) says what bounds a build, and an extract.`
+
 /** Share of all cores' time that the kernels alone would need. */
 const efficiencyMark = 0.8
 

@@ -6,7 +6,7 @@
  *
  * DIR holds vm.img, fw.img, eda.tar, ml.bin, random.bin and zeros.bin; a file that is not there is made of
  * mixed data. `--quick` takes the first 256 MiB of each and two runs. `--only` takes the contests whose
- * title, source or peer holds TEXT. `--write` also writes the tables as Markdown.
+ * title, source or peer holds TEXT. `--write` also models more cores, and writes all tables as Markdown.
  */
 import { spawnSync } from 'node:child_process'
 import { createWriteStream, existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
@@ -20,7 +20,8 @@ import { contests, type Contest, type Side } from './contests.js'
 import { measureKernels } from './kernels.js'
 import { measure, runLine, versionOf, type Environment, type Measurement } from './measure.js'
 import { mixedData } from './mixed-data.js'
-import { renderEfficiency, renderTable, verdictOf, type Result } from './report.js'
+import { documentHead, renderEfficiency, renderTable, verdictOf, type Result } from './report.js'
+import { renderScaling } from './scale.js'
 
 const MiB = 1024 * 1024
 const quickSize = 256 * MiB
@@ -73,6 +74,15 @@ async function run(contest: Contest): Promise<Result> {
   return { contest, ...counted, sizes }
 }
 
+/** What `--write` writes. */
+async function renderDocument(tables: string): Promise<string> {
+  const image = await sourceOf('vm.img')
+  const scaling = []
+  for (const options of [[], ['--cdc'], ['-p', 'eda']])
+    scaling.push(await renderScaling('vm.img', image, options, Math.min(3, runCount)))
+  return `${documentHead}\n\n${tables}\n\n## More cores\n\n${scaling.join('\n\n')}\n`
+}
+
 /** Bytes of a file, or of all files in a folder. */
 function diskSize(path: string): number {
   return Number(spawnSync('du', ['-sb', path]).stdout.toString().split('\t')[0])
@@ -113,7 +123,7 @@ try {
     '\n\n'
   )
   print(`\n${text}`)
-  if (values.write !== undefined) writeFileSync(values.write, `${text}\n`)
+  if (values.write !== undefined) writeFileSync(values.write, await renderDocument(text))
 } finally {
   rmSync(work, { recursive: true, force: true })
 }
