@@ -1,8 +1,10 @@
+import { fstatSync } from 'node:fs'
 import { isatty } from 'node:tty'
 import { UsageError } from '../errors.js'
 import { isHttpUrl } from '../reader/http-source.js'
 import { openInPlaceTarget, type InPlaceTarget } from '../target/in-place.js'
 import { checkTarget, openDescriptor, openTarget, type FileTarget, type Target } from '../target/target.js'
+import { socketTarget } from '../target/writable-target.js'
 
 export interface OutputOptions {
   readonly force: boolean
@@ -31,7 +33,16 @@ export async function checkOutput(path: string, options: OutputOptions): Promise
 /** Opens a path, or standard output for `-`. */
 export async function openOutput(path: string, options: OutputOptions): Promise<Target | FileTarget> {
   await checkOutput(path, options)
-  return path === '-' ? openDescriptor(1, 'standard output') : openTarget(path, toTargetOptions(options))
+  return path === '-' ? openStandardOutput() : openTarget(path, toTargetOptions(options))
+}
+
+function openStandardOutput(): Target {
+  const name = 'standard output'
+  const stats = fstatSync(1)
+  // Node has put a pipe into non-blocking mode: only its own stream can wait for room in it.
+  if (!stats.isFIFO() && !stats.isSocket()) return openDescriptor(1, name)
+  process.stdout.removeAllListeners('error') // the target tells of it
+  return socketTarget(process.stdout, name)
 }
 
 /** Opens a file or device that is to be changed where it lies. */

@@ -42,6 +42,35 @@ export function writableTarget(stream: Writable, name = 'the target stream'): Ta
   }
 }
 
+/**
+ * A pipe or socket that Node has open, such as standard output. What is written is in the kernel's hands when `write`
+ * is done, so it is not copied; the stream stays open.
+ */
+export function socketTarget(stream: Writable, name: string): Target {
+  stream.on('error', () => undefined) // told to the write that met it
+  return {
+    name,
+    isBlocking: true,
+    async write(pieces) {
+      const left = pieces.filter((piece) => piece.length > 0)
+      const last = left.pop()
+      if (last === undefined) return
+      stream.cork() // one system call for all of them
+      for (const piece of left) stream.write(piece)
+      const written = new Promise<void>((resolve, reject) => {
+        stream.write(last, (error) => {
+          if (error == null) resolve()
+          else reject(targetError(error, name))
+        })
+      })
+      stream.uncork()
+      await written
+    },
+    commit: () => Promise.resolve(),
+    discard: () => Promise.resolve()
+  }
+}
+
 /** Resolves when the stream has room, or never will have. Leaves no listeners behind: there may be one wait a MiB. */
 function drained(stream: Writable): Promise<void> {
   return new Promise((resolve) => {
