@@ -183,7 +183,9 @@ export const contests: readonly Contest[] = [
     peer: 'unsquashfs',
     ours: extract('-p generic'),
     theirs: {
-      ...restore(squashfs('lz4', '64K'), 'theirs', 'unsquashfs -quiet -no-progress -src $OUT/a.sqfs -d'),
+      setUp: squashfs('lz4', '64K').command,
+      command: 'unsquashfs -quiet -no-progress -d $OUT/theirs $OUT/a.sqfs',
+      made: 'theirs',
       prepare: 'rm -rf $OUT/theirs'
     },
     marks: { wall: 1 }
