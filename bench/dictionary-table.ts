@@ -3,6 +3,8 @@
  * size, and with ours, from the file and from a pipe; at blocks of 16K, 64K, 128K and 256K. Prints the sizes, and
  * what each saves. Exits 1 where ours, of the file, is more than 0.1 % larger than none or than the other.
  *
+ * Ours are used whether or not they pay (`--dictionary always`): it is dictionaries that are compared.
+ *
  *   npm run bench:dictionary -- [--blocks 16K,64K,128K,256K] FILE...
  *
  * Needs `zstd` on the PATH; where it is missing or refuses to train, that column says so.
@@ -72,8 +74,8 @@ for (const path of positionals) {
     const none = await sizeOf(path, chunkSize, 'off')
     const theirDictionary = await trainWithZstd(path, chunkSize)
     const theirs = theirDictionary === undefined ? undefined : await sizeOf(path, chunkSize, theirDictionary)
-    const ofFile = await sizeOf(path, chunkSize, 'auto')
-    const ofPipe = await sizeOf(createReadStream(path, { highWaterMark: 1024 * KiB }), chunkSize, 'auto')
+    const ofFile = await sizeOf(path, chunkSize, 'always')
+    const ofPipe = await sizeOf(createReadStream(path, { highWaterMark: 1024 * KiB }), chunkSize, 'always')
     const cells = [theirs, ofFile, ofPipe].flatMap((size) =>
       size === undefined ? ['none made', ''] : [String(size), `${(100 * (1 - size / none)).toFixed(2)} %`]
     )
