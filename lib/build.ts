@@ -91,7 +91,7 @@ async function run(
   let sealing: Sealing | undefined
   let watch: StageWatch | undefined
   try {
-    const locked = options.locks === undefined ? undefined : await lock(header, options.locks)
+    const locked = options.locks === undefined ? undefined : lock(header, options.locks)
     sealing = locked?.sealing
     const slabs = createSlabPool()
     const index = indexer({

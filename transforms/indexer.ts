@@ -3,7 +3,7 @@ import { createHandleTable } from '../lib/dedup/handle-table.js'
 import { encodeDictionaryFrame } from '../lib/compression/dictionary-frame.js'
 import { blake3 } from '../lib/format/digest.js'
 import { encodeHoleFrame, encodeRepeatFrame } from '../lib/format/frame.js'
-import type { Header } from '../lib/format/header.js'
+import { keySlotsSize, type Header } from '../lib/format/header.js'
 import { createIndexWriter, type SnapshotTotals } from '../lib/format/index-writer.js'
 import { formatLimits } from '../lib/limits.js'
 import type {
@@ -19,8 +19,8 @@ import { stage } from './stage.js'
 
 export interface IndexerOptions {
   readonly header: Header
-  /** Key slots, written behind the header; empty unless the header says encrypted. */
-  readonly keySlots?: Uint8Array
+  /** Key slots, written behind the header when it says encrypted: nothing is given before they are there. */
+  readonly keySlots?: Uint8Array | Promise<Uint8Array>
   /** Unique chunks that a repeat can reach back to: the dedup filter's capacity. */
   readonly capacity?: number
   /** Bytes that sealing adds to each frame; 0 when nothing is sealed. */
@@ -36,11 +36,11 @@ export interface IndexerOptions {
  */
 export function indexer({
   header,
-  keySlots,
+  keySlots = new Uint8Array(0),
   capacity = dedupCapacity(),
   sealOverhead = 0
 }: IndexerOptions): Duplex {
-  const index = createIndexWriter({ header, sealOverhead, ...(keySlots === undefined ? {} : { keySlots }) })
+  const index = createIndexWriter({ header, sealOverhead })
   const handles = createHandleTable(capacity)
   let stream = 0
   let holeSize = 0
@@ -115,9 +115,13 @@ export function indexer({
   }
 
   let isHeaderOut = false
-  function* headerOnce(): Generator<SnapshotRecord> {
-    if (!isHeaderOut) yield { kind: 'header', bytes: index.header }
+  async function* headerOnce(): AsyncGenerator<SnapshotRecord> {
+    if (isHeaderOut) return
     isHeaderOut = true
+    const slots = await keySlots
+    const size = keySlotsSize(header)
+    if (slots.length !== size) throw new RangeError(`the header has room for ${size} bytes of key slots`)
+    yield { kind: 'header', bytes: Buffer.concat([index.header, slots]) }
   }
 
   const addDictionary = ({ bytes, sampleCount, gain }: DictionaryRecord): void => {

@@ -29,38 +29,45 @@ export interface Locks {
   readonly passphrase?: string | Uint8Array
   /** Public RSA keys. */
   readonly recipients?: readonly KeyObject[]
-  /** Cost of guessing the passphrase. Default N = 2^17, r = 8, p = 1; less is right for random keys only. */
+  /** Cost of guessing the passphrase. Default N = 2^16, r = 8, p = 2; less is right for random keys only. */
   readonly scrypt?: ScryptCost
 }
 
-/** A fresh data key for a snapshot with this header, and the slots that hold it. */
-export async function lock(
-  header: Header,
-  locks: Locks
-): Promise<{ sealing: Sealing; keySlots: Uint8Array }> {
+/**
+ * A fresh data key for a snapshot with this header, and the slots that will hold it: scrypt takes so long that a
+ * build need not wait for it. The slots reject where a recipient's key can't be used.
+ *
+ * @throws UsageError without a lock; LimitError for more than 16, or a cost that no reader would take
+ */
+export function lock(header: Header, locks: Locks): { sealing: Sealing; keySlots: Promise<Uint8Array> } {
+  checkLocks(locks)
+  const headerBytes = encodeHeader(header)
   const dataKey = randomBytes(32)
-  const sealing = makeSealing(dataKey, encodeHeader(header))
-  try {
-    return { sealing, keySlots: await makeSlots(dataKey, sealing.headerDigest, locks) }
-  } catch (error) {
-    wipe(sealing.dataKey)
-    throw error
-  } finally {
-    wipe(dataKey)
-  }
+  const sealing = makeSealing(dataKey, headerBytes)
+  const keySlots = makeSlots(dataKey, sealing.headerDigest, locks).finally(() => wipe(dataKey))
+  keySlots.catch(() => undefined) // a build that failed before it needs them has its own error to tell
+  return { sealing, keySlots }
 }
 
-/** The key slot area of a new snapshot. @throws UsageError without a lock; LimitError for more than 16, or a cost out of bounds */
-export async function makeSlots(
-  dataKey: Uint8Array,
-  headerDigest: Uint8Array,
-  { passphrase, recipients = [], scrypt }: Locks
-): Promise<Uint8Array> {
+function checkLocks({ passphrase, recipients = [], scrypt = scryptDefaults }: Locks): void {
   const count = recipients.length + (passphrase === undefined ? 0 : 1)
   if (count === 0)
     throw new UsageError('no passphrase or recipient is given, so nobody could open the snapshot')
   if (count > formatLimits.keySlotCount)
     throw new LimitError(`a snapshot has ${formatLimits.keySlotCount} key slots; ${count} keys were given`)
+  if (passphrase !== undefined) checkCost(scrypt)
+}
+
+function checkCost(cost: ScryptCost): void {
+  if (!isInBounds(cost)) throw new LimitError(`${describeCost(cost)} is out of bounds`)
+}
+
+/** The key slot area of a new snapshot. */
+export async function makeSlots(
+  dataKey: Uint8Array,
+  headerDigest: Uint8Array,
+  { passphrase, recipients = [], scrypt }: Locks
+): Promise<Uint8Array> {
   const slots: KeySlot[] = recipients.map((key) => wrapForRecipient(dataKey, key))
   if (passphrase !== undefined)
     slots.unshift(await wrapWithPassphrase(dataKey, headerDigest, passphrase, scrypt))
@@ -75,7 +82,7 @@ export async function wrapWithPassphrase(
   { logN, r, p }: ScryptCost = scryptDefaults
 ): Promise<PassphraseSlot> {
   const cost = { logN, r, p }
-  if (!isInBounds(cost)) throw new LimitError(`${describeCost(cost)} is out of bounds`)
+  checkCost(cost)
   const salt = randomBytes(32)
   const nonce = randomBytes(12)
   const key = await withPassphrase(passphrase, (bytes) => derive(bytes, salt, cost))

@@ -10,7 +10,7 @@ import {
   splitFooter
 } from './footer.js'
 import { encodeFrame } from './frame.js'
-import { decodeHeader, encodeHeader, type Header } from './header.js'
+import { decodeHeader, encodeHeader, keySlotsSize, type Header } from './header.js'
 import { decodeIndexPage, encodeIndexPage, type Entry } from './index-page.js'
 import {
   decodeIndexRoot,
@@ -39,7 +39,7 @@ export interface PlacedChunk {
 }
 
 export interface IndexWriter {
-  /** Header and key slots. */
+  /** The header; the key slots of an encrypted snapshot have their place behind it. */
   readonly header: Uint8Array
   /** Where the next frame will lie. */
   readonly offset: number
@@ -62,16 +62,13 @@ type Mutable<T> = { -readonly [K in keyof T]: T[K] }
 /** Keeps the books of a snapshot that is being written. Every structure is decoded again before it is given out. */
 export function createIndexWriter({
   header,
-  keySlots = new Uint8Array(0),
   sealOverhead = 0
 }: {
   header: Header
-  keySlots?: Uint8Array
   sealOverhead?: number
 }): IndexWriter {
   const headerBytes = encodeHeader(header)
   decodeHeader(headerBytes, 'the header just made')
-  const start = Buffer.concat([headerBytes, keySlots])
   const streams = header.streams.map((name): Mutable<StreamSummary> => ({
     name,
     size: 0,
@@ -85,7 +82,7 @@ export function createIndexWriter({
   }))
   const pages: PageRef[] = []
   let dictionary: DictionaryRef | undefined
-  let offset = start.length
+  let offset = headerBytes.length + keySlotsSize(header)
   let snapshotDigest: Uint8Array | undefined
   let entries: Entry[] = []
   let page = { stream: 0, streamOffset: 0 }
@@ -121,7 +118,7 @@ export function createIndexWriter({
     })
 
   return {
-    header: start,
+    header: headerBytes,
     get offset() {
       return offset
     },

@@ -21,6 +21,7 @@ const dataKey = randomBytes(32, 1)
 const headerDigest = blake3(Buffer.from('a header'))
 const passphrase = Buffer.from('correct horse')
 const pair = makeRsaPair()
+const header = headerOf({ streams: [Buffer.alloc(0)] })
 
 const area = (...slots: readonly KeySlot[]): Buffer =>
   Buffer.concat(Array.from({ length: formatLimits.keySlotCount }, (_, i) => encodeKeySlot(slots[i])))
@@ -31,8 +32,8 @@ const open = (
 
 await t.test('a passphrase slot is what the construction says', async (t) => {
   const slot = await wrapWithPassphrase(dataKey, headerDigest, passphrase)
-  t.strictSame([slot.logN, slot.r, slot.p, slot.salt.length, slot.nonce.length], [17, 8, 1, 32, 12])
-  const key = scryptSync(passphrase, slot.salt, 32, { N: 2 ** 17, r: 8, p: 1, maxmem: 256 << 20 })
+  t.strictSame([slot.logN, slot.r, slot.p, slot.salt.length, slot.nonce.length], [16, 8, 2, 32, 12])
+  const key = scryptSync(passphrase, slot.salt, 32, { N: 2 ** 16, r: 8, p: 2, maxmem: 256 << 20 })
   const aad = Buffer.concat([Buffer.from('hexz 1 slot\0'), headerDigest])
   t.equal(hex(decrypt(key, slot.nonce, aad, slot.wrappedKey, slot.tag) ?? Buffer.alloc(0)), hex(dataKey))
   t.equal(hex(await open(area(slot), { passphrase })), hex(dataKey))
@@ -80,12 +81,16 @@ await t.test('both kinds beside each other', async (t) => {
   )
   const recipients = Array.from({ length: 17 }, () => pair.publicKey)
   t.equal(
-    await rejected(makeSlots(dataKey, headerDigest, { recipients })),
+    caught(() => lock(header, { recipients })),
     'LimitError LIMIT: a snapshot has 16 key slots; 17 keys were given'
   )
   t.equal(
-    await rejected(makeSlots(dataKey, headerDigest, {})),
+    caught(() => lock(header, {})),
     'UsageError USAGE: no passphrase or recipient is given, so nobody could open the snapshot'
+  )
+  t.equal(
+    caught(() => lock(header, { passphrase, scrypt: { ...cheapScrypt, logN: 9 } })),
+    'LimitError LIMIT: scrypt N = 2^9, r = 1, p = 1 is out of bounds'
   )
   t.equal(
     hex(
@@ -120,12 +125,12 @@ await t.test('passphrases compare as people see them', (t) => {
 })
 
 await t.test('every snapshot gets a data key, salt and nonce of its own', async (t) => {
-  const header = headerOf({ streams: [Buffer.alloc(0)] })
   const locks = { passphrase, recipients: [pair.publicKey], scrypt: cheapScrypt }
-  const made = await Promise.all([1, 2].map(() => lock(header, locks)))
+  const made = [lock(header, locks), lock(header, locks)]
   const keys = made.map(({ sealing }) => hex(sealing.dataKey))
   t.not(keys[0], keys[1])
-  const slots = made.map(({ keySlots }) => decodeKeySlot(keySlots.subarray(0, 640), 'slot') as PassphraseSlot)
+  const areas = await Promise.all(made.map(({ keySlots }) => keySlots))
+  const slots = areas.map((slots) => decodeKeySlot(slots.subarray(0, 640), 'slot') as PassphraseSlot)
   for (const field of ['salt', 'nonce', 'wrappedKey'] as const)
     t.equal(new Set(slots.map((slot) => hex(slot[field]))).size, 2, field)
   const [first] = made

@@ -1,3 +1,4 @@
+import { setTimeout } from 'node:timers/promises'
 import t from 'tap'
 import { Readable } from 'node:stream'
 import { decodeHolePayload, decodeRepeatPayload, encodeFrame } from '../../lib/format/frame.js'
@@ -280,6 +281,17 @@ await t.test('key slots lie behind the header', async (t) => {
   const headerSize = file.readUInt32LE(12)
   t.equal(Buffer.compare(file.subarray(headerSize, headerSize + 10_240), keySlots), 0)
   t.equal(framesOf(file)[0]?.offset, headerSize + 10_240)
+  const later = setTimeout(50, keySlots)
+  t.strictSame(await run([batchOf([{ unique: 0 }])], { header: encrypted, keySlots: later }), file)
+  t.equal(
+    await rejected(run([batchOf([{ unique: 0 }])], { header: encrypted })),
+    'RangeError: the header has room for 10240 bytes of key slots'
+  )
+  const failed = setTimeout(50).then(() => Promise.reject(new Error('no key')))
+  t.equal(
+    await rejected(run([batchOf([{ unique: 0 }])], { header: encrypted, keySlots: failed })),
+    'Error: no key'
+  )
 })
 
 await t.test('encryptor: passes everything as it is', async (t) => {
