@@ -1,5 +1,6 @@
 import { createCutter, type Candidates } from '../lib/chunking/candidates.js'
 import { cutBits, windowSize, type FastCdcOptions } from '../lib/chunking/fastcdc.js'
+import { copyBytes } from '../lib/format/bytes.js'
 import { memoryLimits } from '../lib/limits.js'
 import type { WorkerPool } from '../lib/workers/pool.js'
 import type { BatchSlabs, Slab } from '../lib/workers/slabs.js'
@@ -63,9 +64,9 @@ export function createFastCdcCutter(
     const slabOffset = pieceOffset - roomBefore
     const { start, cuts } = cutter.cut(candidates, slabOffset, slabOffset + end, isLast)
     const last = cuts.at(-1) ?? start
-    slab.bytes.set(rest.subarray(0, restSize), roomBefore - restSize)
+    copyBytes(rest.subarray(0, restSize), slab.bytes, roomBefore - restSize)
     restSize = slabOffset + end - last
-    rest.set(slab.bytes.subarray(end - restSize, end))
+    copyBytes(slab.bytes.subarray(end - restSize, end), rest)
     pieceOffset += end - roomBefore
     if (last === start) {
       slab.release()
@@ -79,7 +80,7 @@ export function createFastCdcCutter(
     for (let offset = 0; offset < bytes.length;) {
       slab ??= slabs.acquire(capacity)
       const piece = bytes.subarray(offset, offset + capacity - filled)
-      slab.bytes.set(piece, filled)
+      copyBytes(piece, slab.bytes, filled)
       filled += piece.length
       offset += piece.length
       if (filled < capacity) continue

@@ -1,3 +1,4 @@
+import { copyBytes } from '../lib/format/bytes.js'
 import { memoryLimits } from '../lib/limits.js'
 import type { BatchSlabs, Slab } from '../lib/workers/slabs.js'
 import type { CutChunks, StreamCutter } from './chunker.js'
@@ -36,7 +37,7 @@ export function createFixedCutter(size: number, slabs: BatchSlabs): StreamCutter
     for (let offset = 0; offset < bytes.length;) {
       slab ??= slabs.acquire(capacity)
       const piece = bytes.subarray(offset, offset + capacity - filled)
-      slab.bytes.set(piece, filled)
+      copyBytes(piece, slab.bytes, filled)
       filled += piece.length
       offset += piece.length
       if (filled === capacity) yield* end()

@@ -1,5 +1,6 @@
 import type { Decoder, Encoder } from '@toondepauw/node-zstd'
 import { CorruptError } from '../errors.js'
+import { copyBytes } from '../format/bytes.js'
 import type { CodecName } from '../format/frame.js'
 import { formatLimits as limits } from '../limits.js'
 import { bindings } from './bindings.js'
@@ -97,9 +98,9 @@ export function createBlockDecoder(dictionary?: Uint8Array): BlockDecoder {
   const decoders: Record<CodecName, (stored: Uint8Array, rawSize: number) => Uint8Array> = {
     raw: (stored) => stored,
     lz4(stored, rawSize) {
-      const prefixed = alike(lz4PrefixSize + stored.length, stored.byteOffset - lz4PrefixSize)
+      const prefixed = Buffer.allocUnsafe(lz4PrefixSize + stored.length)
       prefixed.writeUInt32LE(rawSize)
-      prefixed.set(stored, lz4PrefixSize)
+      copyBytes(stored, prefixed, lz4PrefixSize)
       return bindings.lz4.uncompressSync(prefixed)
     },
     zstd: prepare()
@@ -112,17 +113,6 @@ export function createBlockDecoder(dictionary?: Uint8Array): BlockDecoder {
     if (raw.length !== rawSize) throw broken(codec, rawSize, raw.length)
     return raw
   }
-}
-
-/**
- * Memory that lies on words as `byteOffset` does. V8 copies shared memory word by word between places that lie
- * alike, and byte by byte, which takes six times as long, between others.
- */
-function alike(size: number, byteOffset: number): Buffer {
-  const wordSize = 8
-  const whole = Buffer.allocUnsafe(size + wordSize)
-  const start = (byteOffset - whole.byteOffset) & (wordSize - 1)
-  return whole.subarray(start, start + size)
 }
 
 /** Level 3; raw when it does not shrink. For index pages and the root. */

@@ -1,6 +1,7 @@
 import { createCipheriv, createDecipheriv } from 'node:crypto'
 import { crc32 } from 'node:zlib'
 import { CorruptError } from '../errors.js'
+import { copyBytes } from '../format/bytes.js'
 import { encodeFooter, type SealedFooter } from '../format/footer.js'
 import { checkFrame, decodeFrameHeader, frameHeaderSize, frameTypes, sealOverhead } from '../format/frame.js'
 import { blake3 } from '../format/digest.js'
@@ -56,7 +57,7 @@ export function sealFrame(
   view.setUint32(12, frame.length + tagSize, true)
   const cipher = createCipheriv(cipherName, dataKey, nonceAt(offset))
   cipher.setAAD(Buffer.concat([frameContext, headerDigest, target.subarray(4, frameHeaderSize)]))
-  target.set(cipher.update(frame), frameHeaderSize)
+  copyBytes(cipher.update(frame), target, frameHeaderSize)
   cipher.final()
   target.set(cipher.getAuthTag(), frameHeaderSize + frame.length)
   view.setUint32(0, crc32(target.subarray(4, frame.length + sealOverhead)), true)

@@ -1,6 +1,7 @@
 import { readSync } from 'node:fs'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { openFrame, type Sealing } from '../crypto/sealing.js'
+import { copyBytes } from '../format/bytes.js'
 import { memoryLimits } from '../limits.js'
 import { checkBlockFrame, type BlockPlace } from '../reader/check-block.js'
 import { readsOf, type BlockRead } from '../reader/block-reads.js'
@@ -28,7 +29,7 @@ export async function openFrames({ sealing, bytes, frames, target, where }: Open
   let openStart = 0
   for (const [start, size, offset] of frames) {
     const frame = openFrame(sealing, bytes.subarray(start, start + size), where, offset)
-    target.set(frame, openStart)
+    copyBytes(frame, target, openStart)
     openStart += frame.length
   }
   return Promise.resolve()
@@ -50,7 +51,7 @@ export interface DecodeBlocksArgs {
 export async function decodeBlocks(args: DecodeBlocksArgs): Promise<void> {
   for (const block of args.blocks) {
     const raw = decodeBlock(args, block) // also where nobody wants the bytes: that checks them
-    args.bytes?.set(raw, block.rawStart)
+    if (args.bytes !== undefined) copyBytes(raw, args.bytes, block.rawStart)
     await nextTurn()
   }
 }
@@ -105,7 +106,9 @@ export async function loadBlocks({
       const frames = given ?? readFrames(fd, blocks, where)
       for (const [i, block] of blocks.entries()) {
         if (i > 0) await nextTurn()
-        chunks[i]?.set(decodeBlock({ frames, where, sealing, dictionary }, block))
+        const raw = decodeBlock({ frames, where, sealing, dictionary }, block)
+        const chunk = chunks[i]
+        if (chunk !== undefined) copyBytes(raw, chunk)
       }
       errors.push(undefined)
     } catch (error) {

@@ -1,7 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { findCandidates, type Candidates } from '../chunking/candidates.js'
 import { sealFrame, type Sealing } from '../crypto/sealing.js'
-import { writeFields } from '../format/bytes.js'
+import { copyBytes, writeFields } from '../format/bytes.js'
 import {
   blockPrefixSize,
   frameHeaderSize,
@@ -102,7 +102,7 @@ async function compressChunks(
     const stored = shrunk ?? raw
     const payloadSize = blockPrefixSize + stored.length
     frames.set(writeFields(blockPrefixSize).u64(streamOffset).done(), offset + frameHeaderSize)
-    frames.set(stored, offset + frameHeaderSize + blockPrefixSize)
+    copyBytes(stored, frames, offset + frameHeaderSize + blockPrefixSize)
     sealFrameHeader(frames, offset, payloadSize, {
       type: 'block',
       codec: shrunk === undefined ? 'raw' : codec,

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { readFields, writeFields } from '../../lib/format/bytes.js'
+import { copyBytes, readFields, writeFields } from '../../lib/format/bytes.js'
 import { hex, unhex } from '../helpers/bytes.js'
 import { caught } from '../helpers/errors.js'
 
@@ -154,5 +154,30 @@ await t.test('a view into a larger buffer is read at its own offset', (t) => {
   const fields = readFields(view, 'x')
   t.strictSame([fields.u16(), fields.u16()], [1, 2])
   fields.end()
+  t.end()
+})
+
+await t.test('copyBytes is set, whatever the memory and however it lies', (t) => {
+  const source = Uint8Array.from({ length: 300 }, (_, i) => i % 251)
+  for (const [size, offset, start] of [
+    [300, 0, 0],
+    [299, 3, 1],
+    [1, 339, 7],
+    [0, 340, 0],
+    [64, 8, 8]
+  ] as const) {
+    const piece = source.subarray(start, start + size)
+    const expected = new Uint8Array(340).fill(255)
+    expected.set(piece, offset)
+    for (const memory of [new SharedArrayBuffer(345), new ArrayBuffer(345)]) {
+      const target = new Uint8Array(memory, 5).fill(255)
+      copyBytes(piece, target, offset)
+      t.strictSame(Buffer.from(target), Buffer.from(expected), `${size} at ${offset}`)
+    }
+  }
+  t.match(
+    caught(() => copyBytes(source, new Uint8Array(300), 1)),
+    /^RangeError/
+  )
   t.end()
 })
