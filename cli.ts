@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 import { readFileSync } from 'node:fs'
 import { constants } from 'node:os'
-import { helpOf, parseArguments } from './lib/commands/command.js'
+import { helpOf } from './lib/commands/command.js'
 import { commands } from './lib/commands/index.js'
 import { printable } from './lib/commands/printable.js'
 import { errnoOf, isHexzError, UsageError } from './lib/errors.js'
@@ -82,6 +82,7 @@ async function main([name, ...argv]: readonly string[]): Promise<void> {
     process.stdout.write(`${helpOf(command)}\n`)
     return
   }
+  const { parseArguments } = await import('./lib/commands/parse-arguments.js') // whoever asks for help need not wait for it
   await command.run(parseArguments(command, argv), { signal: controller.signal })
 }
 
