@@ -54,10 +54,12 @@ export const memoryLimits = {
   dedupMemoryMin: 1 * MiB,
   /** Decoded chunks that an open snapshot keeps for random reads, unless told otherwise. */
   chunkCacheDefault: 64 * MiB,
+  /** Its chunks share memory in pieces of this size, or an eighth of a smaller cache. */
+  cacheSegmentSize: 2 * MiB,
   /** Decoded index pages that it keeps: a full one takes 228 KiB. */
   pageCacheSize: 16 * MiB,
   /** Stored and plain bytes of the chunks that random reads are loading; one larger chunk goes alone. */
-  loadSizeMax: 8 * MiB,
+  loadSizeMax: 4 * MiB,
   /** What is read ahead of a sequential reader, at first and at most; never more than a quarter of the cache. */
   readAheadMin: 256 * KiB,
   readAheadMax: 4 * MiB,

@@ -5,7 +5,6 @@ export interface Cache<Key, Value> {
   /** The value when it is kept; that counts as a use. */
   peek(key: Key): Value | undefined
   add(key: Key, value: Value): void
-  clear(): void
 }
 
 /**
@@ -14,12 +13,10 @@ export interface Cache<Key, Value> {
  *
  * @param sizeMax bytes
  * @param sizeOf bytes of a value; the same whenever it is asked for
- * @param drop called with each value that is not kept, or not any more
  */
 export function createCache<Key, Value>(
   sizeMax: number,
-  sizeOf: (value: Value) => number,
-  drop: (value: Value) => void = () => undefined
+  sizeOf: (value: Value) => number
 ): Cache<Key, Value> {
   /** Oldest use first: a Map keeps the order of insertion. */
   const kept = new Map<Key, Value>()
@@ -29,7 +26,6 @@ export function createCache<Key, Value>(
     if (value === undefined) return
     kept.delete(key)
     size -= sizeOf(value)
-    drop(value)
   }
   return {
     get size() {
@@ -50,9 +46,6 @@ export function createCache<Key, Value>(
         if (size <= sizeMax) break
         remove(oldest)
       }
-    },
-    clear() {
-      for (const key of kept.keys()) remove(key)
     }
   }
 }

@@ -1,9 +1,9 @@
 import { digestSize } from '../format/digest.js'
 import type { PageColumns } from '../format/index-page.js'
 import { memoryLimits } from '../limits.js'
-import { createSizedSlabs, sharedMemory, type SizedSlab } from '../workers/slabs.js'
+import { sharedMemory } from '../workers/slabs.js'
 import { createAdmission } from './admission.js'
-import { createCache } from './cache.js'
+import { createChunkCache } from './chunk-cache.js'
 import { addToGroup, canTake, openGroup, type ChunkGroup } from './chunk-groups.js'
 import type { GroupLoader } from './group-loader.js'
 
@@ -34,18 +34,17 @@ interface Loading {
   readonly group: ChunkGroup
   readonly keys: string[]
   /** Who wants them. Called while their memory counts as in work, so that nobody holds on to it. */
-  readonly users: ((chunks: readonly SizedSlab[]) => void)[]
+  readonly users: ((chunks: readonly Uint8Array[]) => void)[]
   readonly done: Promise<void>
   readonly resolve: () => void
   readonly reject: (error: unknown) => void
 }
 
 /**
- * An eighth of `cacheSize`, or `loadSizeMax` if that is less, is left free for chunks on their way. A chunk
- * that is dropped gives its memory to the next one; that is safe because nobody looks at a chunk after the turn of
- * the event loop in which it was given.
+ * An eighth of `cacheSize` is left for the frames that chunks are decoded from. A chunk that is not kept any more gives its memory to the next one; that is safe because nobody looks at a chunk after
+ * the turn of the event loop in which it was given.
  *
- * @param cacheSize bytes of chunks held
+ * @param cacheSize bytes
  * @param newMemory for chunks, which `loadGroup` must be able to fill
  */
 export function createChunkStore(
@@ -53,26 +52,21 @@ export function createChunkStore(
   cacheSize: number,
   newMemory = sharedMemory
 ): ChunkStore {
-  const kept = createCache<string, SizedSlab>(
-    cacheSize - Math.min(memoryLimits.loadSizeMax, Math.floor(cacheSize / 8)),
-    ({ room }) => room,
-    (slab) => slab.release()
-  )
+  const cache = createChunkCache(cacheSize - Math.floor(cacheSize / 8), newMemory)
   const loading = new Map<string, { readonly from: Loading; readonly slot: number }>()
   const admission = createAdmission(memoryLimits.loadSizeMax)
-  const slabs = createSizedSlabs(memoryLimits.loadSizeMax, newMemory)
 
   const run = async ({ group, keys, users }: Loading): Promise<void> => {
     const size = group.storedSize + group.rawSize
     await admission.enter(size)
-    const chunks = group.blocks.map(({ rawSize }) => slabs.acquire(rawSize))
+    const rooms = group.blocks.map(({ rawSize }) => cache.reserve(rawSize))
     try {
-      const memory = chunks.map(({ bytes }) => bytes)
-      await loadGroup(group, memory)
+      const chunks = rooms.map(({ bytes }) => bytes)
+      await loadGroup(group, chunks)
       for (const use of users) use(chunks)
-      chunks.forEach((chunk, i) => kept.add(keys[i] ?? '', chunk))
+      rooms.forEach((room, i) => room.keep(keys[i] ?? ''))
     } catch (error) {
-      for (const chunk of chunks) chunk.release()
+      for (const room of rooms) room.drop()
       throw error
     } finally {
       admission.leave(size)
@@ -85,7 +79,7 @@ export function createChunkStore(
   }
 
   const store: ChunkStore = {
-    peek: (page, index) => kept.peek(keyOf(page, index))?.bytes,
+    peek: (page, index) => cache.peek(keyOf(page, index)),
     async load(page, indexes, use) {
       const waits = new Map<Loading, number[]>()
       let open: Loading | undefined
@@ -105,7 +99,7 @@ export function createChunkStore(
         const { from, slot } = found
         from.users.push((chunks) => {
           const chunk = chunks[slot]
-          if (chunk !== undefined) use(index, chunk.bytes)
+          if (chunk !== undefined) use(index, chunk)
         })
         const mine = waits.get(from)
         if (mine === undefined) waits.set(from, [index])
@@ -126,7 +120,7 @@ export function createChunkStore(
       if (again.length > 0) await store.load(page, again, use)
     },
     hasRoom: (size) => admission.hasRoom(size),
-    clear: () => kept.clear()
+    clear: () => cache.clear()
   }
   return store
 }

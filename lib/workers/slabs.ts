@@ -54,73 +54,12 @@ export const sharedMemory = (size: number): ArrayBufferLike => new SharedArrayBu
 /** Memory of this thread only: V8 copies into it and out of it several times as fast as with shared memory. */
 export const ownMemory = (size: number): ArrayBufferLike => new ArrayBuffer(size)
 
-/** A slab of `createSizedSlabs`. */
-export interface SizedSlab extends Slab {
-  /** Bytes of memory it takes: up to a quarter more than it holds, or twice as much when it was free already. */
-  readonly room: number
-}
-
-/** Below it, sizes are not told apart: memory comes in pages of 4 KiB anyway. */
-const roomMin = 4 * 1024
-
-const stepsPerDoubling = 4
-
-/** The next of the sizes 1, 1.25, 1.5 and 1.75 times a power of two. */
-function roomFor(size: number): number {
-  if (size <= roomMin) return roomMin
-  const step = 2 ** Math.floor(Math.log2(size)) / stepsPerDoubling
-  return Math.ceil(size / step) * step
-}
+/** Memory comes in pages. */
+const pageSize = 4096
 
 /**
- * Slabs of very different sizes, such as single chunks.
- *
- * @param keptSizeMax bytes of free slabs that are kept for reuse
- */
-export function createSizedSlabs(
-  keptSizeMax: number,
-  newMemory = sharedMemory
-): { acquire(size: number): SizedSlab } {
-  const free = new Map<number, ArrayBufferLike[]>()
-  let freeSize = 0
-  /** A free one of the right room, or of up to about twice as much: dropping memory is worse than wasting some. */
-  const takeFree = (size: number): ArrayBufferLike | undefined => {
-    let room = roomFor(size)
-    for (let step = 0; step <= stepsPerDoubling; step++) {
-      const memory = free.get(room)?.pop()
-      if (memory !== undefined) {
-        freeSize -= room
-        return memory
-      }
-      room = roomFor(room + 1)
-    }
-    return undefined
-  }
-  return {
-    acquire(size) {
-      const memory = takeFree(size) ?? newMemory(roomFor(size))
-      const room = memory.byteLength
-      let isOut = true
-      return {
-        bytes: new Uint8Array(memory, 0, size),
-        room,
-        release() {
-          if (!isOut) return
-          isOut = false
-          if (freeSize + room > keptSizeMax) return
-          const same = free.get(room)
-          if (same === undefined) free.set(room, [memory])
-          else same.push(memory)
-          freeSize += room
-        }
-      }
-    }
-  }
-}
-
-/**
- * Slabs for a moment: any free one that is large enough serves. Sizes that vary would else leave slabs of each
- * size behind, and shared memory that is dropped is not freed soon, since V8 does not count it.
+ * Slabs for a moment: any free one that is large enough serves, and of those that are free the largest are kept. Sizes
+ * that vary would else leave slabs of each size behind, and memory that is dropped is not freed soon.
  *
  * @param keptSizeMax bytes of free slabs that are kept for reuse
  */
@@ -133,13 +72,17 @@ export function createFittingSlabs(keptSizeMax: number, newMemory = sharedMemory
       const at = free.findIndex(({ byteLength }) => byteLength >= size)
       const [kept] = at === -1 ? [] : free.splice(at, 1)
       if (kept !== undefined) freeSize -= kept.byteLength
-      const memory = kept ?? newMemory(roomFor(size))
+      const memory = kept ?? newMemory(Math.ceil(size / pageSize) * pageSize)
       let isOut = true
       return {
         bytes: new Uint8Array(memory, 0, size),
         release() {
           if (!isOut) return
           isOut = false
+          const isSmaller = (other: ArrayBufferLike | undefined): boolean =>
+            other !== undefined && other.byteLength < memory.byteLength
+          while (freeSize + memory.byteLength > keptSizeMax && isSmaller(free[0]))
+            freeSize -= free.shift()?.byteLength ?? 0
           if (freeSize + memory.byteLength > keptSizeMax) return
           freeSize += memory.byteLength
           const behind = free.findIndex(({ byteLength }) => byteLength >= memory.byteLength)
