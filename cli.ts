@@ -82,7 +82,8 @@ async function main([name, ...argv]: readonly string[]): Promise<void> {
     process.stdout.write(`${helpOf(command)}\n`)
     return
   }
-  const { parseArguments } = await import('./lib/commands/parse-arguments.js') // whoever asks for help need not wait for it
+  // Whoever asks for help need not wait for the parser.
+  const { parseArguments } = await import('./lib/commands/parse-arguments.js')
   await command.run(parseArguments(command, argv), { signal: controller.signal })
 }
 

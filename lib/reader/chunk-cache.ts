@@ -55,6 +55,7 @@ export function createChunkCache(sizeMax: number, newMemory: (size: number) => A
 
   const openSegment = (room: number): Segment | undefined => {
     const wanted = Math.max(segmentSize, room)
+    if (wanted > sizeMax) return undefined // others would go for nothing
     let memory: ArrayBufferLike | undefined
     while (size + wanted > sizeMax) {
       const at = segments.findIndex(({ reservedCount }) => reservedCount === 0)

@@ -3,7 +3,7 @@ import type { PageColumns } from '../format/index-page.js'
 import { memoryLimits } from '../limits.js'
 import { sharedMemory } from '../workers/slabs.js'
 import { createAdmission } from './admission.js'
-import { createChunkCache } from './chunk-cache.js'
+import { createChunkCache, type ChunkRoom } from './chunk-cache.js'
 import { addToGroup, canTake, openGroup, type ChunkGroup } from './chunk-groups.js'
 import type { GroupLoader } from './group-loader.js'
 
@@ -41,8 +41,9 @@ interface Loading {
 }
 
 /**
- * An eighth of `cacheSize` is left for the frames that chunks are decoded from. A chunk that is not kept any more gives its memory to the next one; that is safe because nobody looks at a chunk after
- * the turn of the event loop in which it was given.
+ * An eighth of `cacheSize` is left for the frames that chunks are decoded from. A chunk that is not kept any more
+ * gives its memory to the next one; that is safe because nobody looks at a chunk after the turn of the event loop
+ * in which it was given.
  *
  * @param cacheSize bytes
  * @param newMemory for chunks, which `loadGroup` must be able to fill
@@ -59,8 +60,9 @@ export function createChunkStore(
   const run = async ({ group, keys, users }: Loading): Promise<void> => {
     const size = group.storedSize + group.rawSize
     await admission.enter(size)
-    const rooms = group.blocks.map(({ rawSize }) => cache.reserve(rawSize))
+    const rooms: ChunkRoom[] = []
     try {
+      for (const { rawSize } of group.blocks) rooms.push(cache.reserve(rawSize))
       const chunks = rooms.map(({ bytes }) => bytes)
       await loadGroup(group, chunks)
       for (const use of users) use(chunks)

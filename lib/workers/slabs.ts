@@ -51,7 +51,7 @@ export function createSlabPool(): BatchSlabs {
 /** Memory that other threads can see. */
 export const sharedMemory = (size: number): ArrayBufferLike => new SharedArrayBuffer(size)
 
-/** Memory of this thread only: V8 copies into it and out of it several times as fast as with shared memory. */
+/** Memory of this thread only: `set` copies it several times as fast as shared memory. */
 export const ownMemory = (size: number): ArrayBufferLike => new ArrayBuffer(size)
 
 /** Memory comes in pages. */
@@ -67,6 +67,17 @@ export function createFittingSlabs(keptSizeMax: number, newMemory = sharedMemory
   /** Smallest first. */
   const free: ArrayBufferLike[] = []
   let freeSize = 0
+  /** Gives up smaller free ones until one of that size can be kept, if that is enough. */
+  const makeRoom = (size: number): boolean => {
+    if (size > keptSizeMax) return false
+    while (freeSize + size > keptSizeMax) {
+      const smallest = free[0]
+      if (smallest === undefined || smallest.byteLength >= size) return false
+      freeSize -= smallest.byteLength
+      free.shift()
+    }
+    return true
+  }
   return {
     acquire(size) {
       const at = free.findIndex(({ byteLength }) => byteLength >= size)
@@ -79,11 +90,7 @@ export function createFittingSlabs(keptSizeMax: number, newMemory = sharedMemory
         release() {
           if (!isOut) return
           isOut = false
-          const isSmaller = (other: ArrayBufferLike | undefined): boolean =>
-            other !== undefined && other.byteLength < memory.byteLength
-          while (freeSize + memory.byteLength > keptSizeMax && isSmaller(free[0]))
-            freeSize -= free.shift()?.byteLength ?? 0
-          if (freeSize + memory.byteLength > keptSizeMax) return
+          if (!makeRoom(memory.byteLength)) return
           freeSize += memory.byteLength
           const behind = free.findIndex(({ byteLength }) => byteLength >= memory.byteLength)
           free.splice(behind === -1 ? free.length : behind, 0, memory)

@@ -89,6 +89,14 @@ await t.test('memory of a chunk that did not come is not used again', (t) => {
   t.end()
 })
 
+await t.test('a chunk that finds no room leaves the others alone', (t) => {
+  const { cache } = cacheOf(1 * MiB)
+  keep(cache, 'a', 1000, 1)
+  keep(cache, 'large', 2 * MiB, 2)
+  t.strictSame([cache.peek('a')?.length, cache.peek('large')], [1000, undefined])
+  t.end()
+})
+
 await t.test('without room, nothing is kept', (t) => {
   const { cache, made } = cacheOf(0)
   keep(cache, 'a', 1000, 1)
