@@ -50,9 +50,7 @@ export function startCli(
   args: readonly string[],
   { cwd, env, uid, nodeOptions = [], isDetached = false, stdio = 'pipe' }: StartOptions = {}
 ): ChildProcess {
-  // The test runner puts a hook with signal handlers of its own into every Node process that it can see.
-  const command = ['-c', 'unset NODE_OPTIONS; exec "$@"', 'sh', process.execPath, ...nodeOptions, cliPath]
-  return spawn('sh', [...command, ...args], {
+  return spawn(process.execPath, [...nodeOptions, cliPath, ...args], {
     stdio,
     detached: isDetached,
     env: { ...process.env, ...env },
@@ -75,7 +73,7 @@ export async function finished(child: ChildProcess): Promise<CliResult> {
 
 /** Runs a script of bash (which `script` then runs, too), in which `hexz` is the command line. A pipeline's exit codes are in `PIPESTATUS`. */
 export async function runShell(script: string, { cwd, env }: CliOptions = {}): Promise<CliResult> {
-  const prelude = `unset NODE_OPTIONS\nexport SHELL="$BASH"\nhexz() { "${process.execPath}" "${cliPath}" "$@"; }\n`
+  const prelude = `export SHELL="$BASH"\nhexz() { "${process.execPath}" "${cliPath}" "$@"; }\n`
   const child = spawn('bash', ['-c', prelude + script], {
     detached: true, // a group of its own, so that a hang can be ended whole
     stdio: ['ignore', 'pipe', 'pipe'],

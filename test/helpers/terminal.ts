@@ -32,7 +32,7 @@ export async function onTerminal(
   const child = spawn('script', ['-qec', command, '/dev/null'], {
     cwd,
     stdio: 'pipe',
-    env: { ...process.env, NODE_OPTIONS: '', SHELL: '/bin/sh' }
+    env: { ...process.env, SHELL: '/bin/sh' }
   })
   const left = [...answers]
   let shown = ''
