@@ -2,6 +2,7 @@ import { isZero } from '../chunking/zero.js'
 import { HexzError, isHexzError, TargetError } from '../errors.js'
 import { blake3 } from '../format/digest.js'
 import { memoryLimits } from '../limits.js'
+import { readBuffer } from '../memory.js'
 import type { InPlaceTarget } from '../target/in-place.js'
 import type { Snapshot } from './open-snapshot.js'
 
@@ -108,7 +109,7 @@ function createWindow(target: InPlaceTarget): (offset: number, size: number) => 
   let bytesOffset = 0
   return async (offset, size) => {
     if (offset + size > bytesOffset + bytes.length) {
-      const wanted = Buffer.allocUnsafeSlow(Math.max(size, memoryLimits.batchSize))
+      const wanted = readBuffer(Math.max(size, memoryLimits.batchSize))
       bytesOffset = offset
       bytes = wanted.subarray(0, await target.read(wanted, offset))
     }
@@ -129,7 +130,7 @@ interface Writer {
 const zeros = Buffer.alloc(memoryLimits.batchSize)
 
 function createWriter(target: InPlaceTarget, onChange: () => void = () => undefined): Writer {
-  const old = Buffer.allocUnsafeSlow(memoryLimits.batchSize)
+  const old = readBuffer(memoryLimits.batchSize)
   let writtenSize = 0
   let hasChanged = false
   const change = (): void => {

@@ -1,5 +1,6 @@
 import { Socket } from 'node:net'
 import { memoryLimits } from '../limits.js'
+import { readBuffer } from '../memory.js'
 import { sourceError } from './source-error.js'
 import type { ReadOptions, Source } from './source.js'
 
@@ -11,7 +12,7 @@ import type { ReadOptions, Source } from './source.js'
  * piece is out, and closing does not wait for the other side, as a blocked read would.
  */
 export function pipeSource(fd: number, name: string): Source {
-  const buffer = Buffer.allocUnsafeSlow(memoryLimits.readSize)
+  const buffer = readBuffer(memoryLimits.readSize)
   let size = 0
   let failure: unknown
   let isEnded = false

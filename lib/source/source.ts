@@ -5,6 +5,7 @@ import { Readable } from 'node:stream'
 import { promisify } from 'node:util'
 import { SourceError } from '../errors.js'
 import { memoryLimits } from '../limits.js'
+import { readBuffer } from '../memory.js'
 import type { BatchSlabs } from '../workers/slabs.js'
 import { pipeSource } from './pipe-source.js'
 import { sourceError } from './source-error.js'
@@ -150,7 +151,7 @@ function handleSource(
   /** Reads the next piece into the memory that it may have. */
   const createReads = ({ reuse, slabs }: ReadOptions): (() => Promise<Uint8Array>) => {
     if (slabs !== undefined) return () => readSlab(slabs)
-    const makeBuffer = (): Buffer => Buffer.allocUnsafeSlow(memoryLimits.readSize)
+    const makeBuffer = (): Buffer => readBuffer(memoryLimits.readSize)
     if (!reuse) return () => readInto(makeBuffer())
     const buffers = [makeBuffer(), makeBuffer()]
     return () => {

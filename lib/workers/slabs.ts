@@ -1,4 +1,5 @@
 import { memoryLimits } from '../limits.js'
+import { pageSkew } from '../memory.js'
 
 /** A piece of shared memory, handed out by a slab pool. */
 export interface Slab {
@@ -32,10 +33,10 @@ export function createSlabPool(): BatchSlabs {
   return {
     acquire(size) {
       const isUsual = size <= slabSize
-      const memory = (isUsual ? free.pop() : undefined) ?? new SharedArrayBuffer(isUsual ? slabSize : size)
+      const memory = (isUsual ? free.pop() : undefined) ?? new SharedArrayBuffer(pageSkew + (isUsual ? slabSize : size))
       let isOut = true
       const slab: Slab = {
-        bytes: new Uint8Array(memory, 0, size),
+        bytes: new Uint8Array(memory, pageSkew, size),
         release() {
           if (isOut && isUsual && free.length < memoryLimits.slabsKept) free.push(memory)
           isOut = false
