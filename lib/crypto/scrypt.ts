@@ -8,10 +8,10 @@ export interface ScryptCost {
 }
 
 /**
- * For new slots: 64 MiB, so that deriving a key beside a build fits what a build may take. OWASP's Password Storage
- * Cheat Sheet names it as equal to N = 2^17 with p = 1, which takes twice the memory.
+ * For new slots: 32 MiB, so that deriving a key beside a build fits what a build may take. OWASP's Password Storage
+ * Cheat Sheet names it as equal to N = 2^17 with p = 1, which takes four times the memory.
  */
-export const scryptDefaults: ScryptCost = { logN: 16, r: 8, p: 2 }
+export const scryptDefaults: ScryptCost = { logN: 15, r: 8, p: 3 }
 
 /** What a slot may ask of a reader: a hostile snapshot must not take all memory or hang. */
 const limits = { logNMin: 10, logNMax: 20, rMax: 32, pMax: 16, memoryMax: 256 * 1024 * 1024 } as const

@@ -29,7 +29,7 @@ export interface Locks {
   readonly passphrase?: string | Uint8Array
   /** Public RSA keys. */
   readonly recipients?: readonly KeyObject[]
-  /** Cost of guessing the passphrase. Default N = 2^16, r = 8, p = 2; less is right for random keys only. */
+  /** Cost of guessing the passphrase. Default N = 2^15, r = 8, p = 3; less is right for random keys only. */
   readonly scrypt?: ScryptCost
 }
 

@@ -32,8 +32,8 @@ const open = (
 
 await t.test('a passphrase slot is what the construction says', async (t) => {
   const slot = await wrapWithPassphrase(dataKey, headerDigest, passphrase)
-  t.strictSame([slot.logN, slot.r, slot.p, slot.salt.length, slot.nonce.length], [16, 8, 2, 32, 12])
-  const key = scryptSync(passphrase, slot.salt, 32, { N: 2 ** 16, r: 8, p: 2, maxmem: 256 << 20 })
+  t.strictSame([slot.logN, slot.r, slot.p, slot.salt.length, slot.nonce.length], [15, 8, 3, 32, 12])
+  const key = scryptSync(passphrase, slot.salt, 32, { N: 2 ** 15, r: 8, p: 3, maxmem: 256 << 20 })
   const aad = Buffer.concat([Buffer.from('hexz 1 slot\0'), headerDigest])
   t.equal(hex(decrypt(key, slot.nonce, aad, slot.wrappedKey, slot.tag) ?? Buffer.alloc(0)), hex(dataKey))
   t.equal(hex(await open(area(slot), { passphrase })), hex(dataKey))
