@@ -69,6 +69,11 @@ export function versionOf(program: string): string | undefined {
 /** Smallest, middle and largest. */
 export function spread(values: readonly number[]): { min: number; median: number; max: number } {
   const ranked = [...values].sort((a, b) => a - b)
-  const at = (share: number): number => ranked[Math.round((ranked.length - 1) * share)] ?? NaN
-  return { min: at(0), median: at(0.5), max: at(1) }
+  const at = (rank: number): number => ranked[rank] ?? NaN
+  const middle = (ranked.length - 1) / 2
+  return {
+    min: at(0),
+    median: (at(Math.floor(middle)) + at(Math.ceil(middle))) / 2,
+    max: at(ranked.length - 1)
+  }
 }

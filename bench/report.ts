@@ -22,11 +22,11 @@ export interface Efficiency {
 /** How the written document begins. */
 export const documentHead = `# Benchmarks
 
-Written by \`npm run bench -- --corpus DIR --write docs/benchmarks.md\`. DIR holds vm.img (a system's ext4 image, a
+Written by \`TMPDIR=/dev/shm npm run bench -- --corpus DIR --write docs/benchmarks.md\`. DIR holds vm.img (a system's ext4 image, a
 third of it free), fw.img (a smaller one, of programs and modules), eda.tar (netlists and other text, some of it in
 versions), ml.bin (bf16 and float32 weights, two checkpoints), random.bin and zeros.bin; a file that is not there is made
-of mixed data. File to file, page cache warm; hexz syncs what it writes, its peers but borg and restic do not.
-[decisions.md](decisions.md) says what bounds a build, and an extract.`
+of mixed data. File to file, page cache warm, outputs in memory: hexz syncs what it writes, its peers but borg and restic
+do not, so on a disk the disk would be measured. [decisions.md](decisions.md) says what bounds a build, and an extract.`
 
 /** Share of all cores' time that the kernels alone would need. */
 const efficiencyMark = 0.8
@@ -53,12 +53,19 @@ function marksOf(result: Result, before: string): string {
   return texts.length === 0 ? '' : before + texts.join('; ')
 }
 
+/** How it was measured. */
+export interface Conditions {
+  readonly runCount: number
+  readonly isQuick: boolean
+  /** What the outputs lie on. */
+  readonly filesystem: string
+}
+
 /** Machine, versions, and a row for each side of each contest. */
 export function renderTable(
   results: readonly Result[],
   versions: ReadonlyMap<string, string | undefined>,
-  runCount: number,
-  isQuick: boolean
+  { runCount, isQuick, filesystem }: Conditions
 ): string {
   const peers = [...versions].map(
     ([peer, version]) => `- ${peer}: ${version ?? 'not installed, not measured'}`
@@ -71,8 +78,8 @@ export function renderTable(
     ]
   })
   return [
-    `${cpus()[0]?.model ?? 'unknown processor'}, ${availableParallelism()} cores, ${Math.round(totalmem() / 2 ** 30)} GiB, Node ${process.version}.`,
-    `Smallest / middle / largest of ${runCount} runs in turn, after one that is not counted${isQuick ? '; only the first 256 MiB of each source' : ''}.`,
+    `${cpus()[0]?.model ?? 'unknown processor'}, ${availableParallelism()} cores, ${Math.round(totalmem() / 2 ** 30)} GiB, Node ${process.version}; outputs on ${filesystem}.`,
+    `Smallest / middle / largest of ${runCount} runs in turn${isQuick ? '; only the first 256 MiB of each source, so that starting Node weighs more than it does in the full run' : ', after one that is not counted'}.`,
     'Ratio: hexz / peer, the middle of the ratios pair by pair.',
     '',
     ...peers,
