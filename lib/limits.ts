@@ -60,6 +60,8 @@ export const memoryLimits = {
   pageCacheSize: 16 * MiB,
   /** Stored and plain bytes of the chunks that random reads are loading; one larger chunk goes alone. */
   loadSizeMax: 4 * MiB,
+  /** Plain bytes that random reads decode in one turn of the event loop: codecs' buffers are freed behind it. */
+  outputSizeMax: 1 * MiB,
   /** What is read ahead of a sequential reader, at first and at most; never more than a quarter of the cache. */
   readAheadMin: 256 * KiB,
   readAheadMax: 4 * MiB,

@@ -126,7 +126,7 @@ function descriptorBytes(fd: number, name: string, size: number, close: () => Pr
 
 /** A read of up to this size is tried on the calling thread, unless one of the last took longer than this. */
 const hereSizeMax = 128 * 1024
-const hereMsMax = 0.2
+const hereMsMax = 1
 /** So many reads go another way then. */
 const sparedCount = 16
 

@@ -6,6 +6,7 @@ import { reviveError } from '../workers/messages.js'
 import { inlinePool, type WorkerPool } from '../workers/pool.js'
 import type { SharedDictionary } from '../workers/prepared.js'
 import { createFittingSlabs, ownMemory, sharedMemory } from '../workers/slabs.js'
+import { createAdmission } from './admission.js'
 import { readInto, type ByteSource } from './byte-source.js'
 import type { ChunkGroup } from './chunk-groups.js'
 
@@ -54,13 +55,17 @@ export function createGroupLoader(options: GroupLoaderOptions): GroupLoader {
 
 function createLoadHere({ source, sealing, dictionary }: GroupLoaderOptions): GroupLoader {
   const slabs = createFittingSlabs(framesKept, ownMemory)
+  // The bindings hold their buffers until the turn ends, however many readers have one.
+  const outputs = createAdmission(memoryLimits.outputSizeMax)
   return async ({ offset, storedSize, blocks }, chunks) => {
     const { bytes: frames, release } = slabs.acquire(storedSize)
     try {
       await readInto(source, offset, frames)
       const context = { frames, where: source.name, sealing, dictionary: await dictionary() }
       for (const [i, block] of blocks.entries()) {
-        if (i > 0) await nextTurn() // others get a turn, and the bindings free their buffers
+        if (i > 0) await nextTurn() // others get a turn
+        await outputs.enter(block.rawSize)
+        setImmediate(() => outputs.leave(block.rawSize))
         chunks[i]?.set(decodeBlock(context, block))
       }
     } finally {

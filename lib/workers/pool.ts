@@ -50,8 +50,9 @@ export function defaultWorkerCount(): number {
 }
 
 /**
- * A pool of worker threads, each started when there is work that no other is free for. Which thread takes which task has no influence on any result. A thread that
- * dies rejects every task it held and every later one: work is never lost in silence.
+ * A pool of worker threads, each started when there is work that no other is free for. Which thread takes which task
+ * has no influence on any result. A thread that dies rejects every task it held and every later one: work is never lost
+ * in silence.
  *
  * @param size 1 to 64
  * @throws UsageError for any other number
