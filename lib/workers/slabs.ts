@@ -33,7 +33,8 @@ export function createSlabPool(): BatchSlabs {
   return {
     acquire(size) {
       const isUsual = size <= slabSize
-      const memory = (isUsual ? free.pop() : undefined) ?? new SharedArrayBuffer(pageSkew + (isUsual ? slabSize : size))
+      const memory =
+        (isUsual ? free.pop() : undefined) ?? new SharedArrayBuffer(pageSkew + (isUsual ? slabSize : size))
       let isOut = true
       const slab: Slab = {
         bytes: new Uint8Array(memory, pageSkew, size),
