@@ -179,7 +179,8 @@ async function run(args: Arguments, { signal }: CommandContext, knobs: SettingsO
   resolveDictionary(options, settings)
   const mode = parseProgressMode(textFlag(args, 'progress'))
   const expectSize = sizeOption(args, 'expectSize', 'expectSize')
-  const output = { force: isSet(args, 'force'), sources: [sourcePath, memoryPath, dictionaryPath(args)] }
+  const sources = [sourcePath, memoryPath, dictionaryPath(args)]
+  const output = { force: isSet(args, 'force'), sources, signal }
   await checkOutput(targetPath, output)
 
   const locks = await readLocks(args)

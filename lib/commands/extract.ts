@@ -53,7 +53,7 @@ export const extract: Command = {
     const isInPlace = isSet(args, 'inPlace')
     if (isInPlace && targetPath === '-')
       throw new UsageError('--in-place changes a file or device; name it with -o')
-    const output = { force: isSet(args, 'force') || isInPlace, sources: [sourcePath] }
+    const output = { force: isSet(args, 'force') || isInPlace, sources: [sourcePath], signal }
     await checkOutput(targetPath, output)
 
     const source = await openSnapshotBytes(sourcePath, targetPath)

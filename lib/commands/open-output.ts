@@ -10,6 +10,7 @@ export interface OutputOptions {
   readonly force: boolean
   /** What is read in the same run, as the words that named it; `-` is standard input. */
   readonly sources: readonly (string | undefined)[]
+  readonly signal: AbortSignal
 }
 
 const toTargetOptions = ({ force, sources }: OutputOptions): Parameters<typeof checkTarget>[1] => ({
@@ -30,9 +31,13 @@ export async function checkOutput(path: string, options: OutputOptions): Promise
   await checkTarget(path === '-' ? 1 : path, toTargetOptions(options))
 }
 
-/** Opens a path, or standard output for `-`. */
+/**
+ * Opens a path, or standard output for `-`; not when the run was told to stop meanwhile, since it may be ended before it
+ * has removed what it made.
+ */
 export async function openOutput(path: string, options: OutputOptions): Promise<Target | FileTarget> {
   await checkOutput(path, options)
+  options.signal.throwIfAborted()
   return path === '-' ? openStandardOutput() : openTarget(path, toTargetOptions(options))
 }
 
