@@ -6,7 +6,8 @@
  *
  * DIR holds vm.img, fw.img, eda.tar, ml.bin, random.bin and zeros.bin; a file that is not there is made of
  * mixed data. `--quick` takes the first 256 MiB of each and two runs, both counted. `--only` takes the contests whose
- * title, source or peer holds TEXT. What is made lies where TMPDIR says. `--write` also models more cores, and writes all tables as Markdown.
+ * title, source or peer holds TEXT. What is made lies where TMPDIR says. `--write` also models more cores, and writes
+ * all tables as Markdown.
  */
 import { spawnSync } from 'node:child_process'
 import { createWriteStream, existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
