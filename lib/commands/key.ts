@@ -11,13 +11,8 @@ import { readHeader, type ReadHeader } from '../reader/structure.js'
 import { targetError } from '../target/write-all.js'
 import { isSet, type Arguments, type Command } from './command.js'
 import { parseCount, takePlaces, textFlag } from './options.js'
-import {
-  givenPassphrase,
-  openFlags,
-  passphraseSources,
-  readCredentials,
-  readRecipients
-} from './passphrase.js'
+import { readCredentials } from './credentials.js'
+import { givenPassphrase, openFlags, passphraseSources, readRecipients } from './passphrase.js'
 import { hex } from './report.js'
 import { askTwice } from './terminal.js'
 import { blake3 } from '../format/digest.js'

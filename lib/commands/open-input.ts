@@ -1,7 +1,8 @@
 import { dirname } from 'node:path'
 import { stat } from 'node:fs/promises'
 import { openDescriptorBytes, openFileBytes, spool, type ByteSource } from '../reader/byte-source.js'
-import { isHttpUrl, openHttpBytes } from '../reader/http-source.js'
+import { openHttpBytes } from '../reader/http-source.js'
+import { isHttpUrl } from '../reader/http-url.js'
 import { openSource } from '../source/source.js'
 import { openInput } from './options.js'
 

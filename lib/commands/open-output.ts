@@ -1,7 +1,7 @@
 import { fstatSync } from 'node:fs'
 import { isatty } from 'node:tty'
 import { UsageError } from '../errors.js'
-import { isHttpUrl } from '../reader/http-source.js'
+import { isHttpUrl } from '../reader/http-url.js'
 import { openInPlaceTarget, type InPlaceTarget } from '../target/in-place.js'
 import { checkTarget, openDescriptor, openTarget, type FileTarget, type Target } from '../target/target.js'
 import { socketTarget } from '../target/writable-target.js'

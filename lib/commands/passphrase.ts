@@ -4,15 +4,11 @@ import type { KeyObject } from 'node:crypto'
 import { normalizePassphrase } from '../crypto/passphrase.js'
 import { wipe } from '../crypto/sealing.js'
 import type { Locks } from '../crypto/slots.js'
-import type { Credentials } from '../crypto/unlock.js'
 import { KeyError, UsageError } from '../errors.js'
-import type { ByteSource } from '../reader/byte-source.js'
-import { openSnapshot, type OpenOptions, type Snapshot } from '../reader/open-snapshot.js'
-import { readHeader } from '../reader/structure.js'
 import { sourceError } from '../source/source-error.js'
 import { isSet, type Arguments, type Flags } from './command.js'
 import { parseCount, textFlag, textFlags } from './options.js'
-import { ask, askTwice } from './terminal.js'
+import { askTwice } from './terminal.js'
 
 /** Flags of every command that opens a snapshot. */
 export const openFlags = {
@@ -86,7 +82,8 @@ export async function givenPassphrase({
   return text === undefined ? undefined : normalizePassphrase(text)
 }
 
-async function readWhole(path: string): Promise<Buffer> {
+/** @throws SourceError */
+export async function readWhole(path: string): Promise<Buffer> {
   return readFile(path).catch((error: unknown) => {
     throw sourceError(error, path)
   })
@@ -111,64 +108,6 @@ function firstLine(bytes: Buffer, name: string): Buffer {
     throw new KeyError('KEY_UNUSABLE', `the passphrase in ${name} is not text in UTF-8`, { where: name })
   } finally {
     wipe(bytes)
-  }
-}
-
-/** Credentials whose bytes are the command's own to wipe. */
-interface OwnCredentials extends Credentials {
-  readonly passphrase?: Buffer
-}
-
-/** What opens a snapshot: what was given, else a passphrase that is asked for. */
-export async function readCredentials(args: Arguments): Promise<OwnCredentials> {
-  const path = textFlag(args, 'identity')
-  const given = await givenPassphrase(passphraseSources(args))
-  if (path === undefined) return { passphrase: given ?? (await ask('Passphrase: ')) }
-  const bytes = await readWhole(path)
-  let passphrase = given
-  try {
-    const askPassphrase = async (): Promise<Buffer> => (passphrase ??= await ask(`Passphrase of ${path}: `))
-    const { readIdentity } = await import('../crypto/keys.js') // only who has keys waits for their library
-    return { identity: await readIdentity(bytes, path, askPassphrase) }
-  } finally {
-    wipe(bytes, passphrase)
-  }
-}
-
-/**
- * Lends the credentials for a snapshot, and wipes the passphrase afterwards. They are asked for only when its
- * header says that it needs some.
- */
-export async function withCredentials<T>(
-  args: Arguments,
-  source: ByteSource,
-  use: (credentials: Credentials) => Promise<T>
-): Promise<T> {
-  const isEncrypted = await readHeader(source).then(
-    ({ header }) => header.encrypted,
-    () => false // whoever opens it next says what is wrong
-  )
-  const credentials = isEncrypted ? await readCredentials(args) : {}
-  try {
-    return await use(credentials)
-  } finally {
-    wipe(credentials.passphrase)
-  }
-}
-
-/** The same for a snapshot that `use` opens, and then closes; here it is closed when it does not come to that. */
-export async function openWithCredentials(
-  args: Arguments,
-  source: ByteSource,
-  options: OpenOptions = {}
-): Promise<Snapshot> {
-  try {
-    return await withCredentials(args, source, (credentials) =>
-      openSnapshot(source, { ...options, ...credentials })
-    )
-  } catch (error) {
-    await source.close()
-    throw error
   }
 }
 

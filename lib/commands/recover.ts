@@ -7,7 +7,8 @@ import { isSet, type Arguments, type Command } from './command.js'
 import { openSnapshotBytes } from './open-input.js'
 import { checkOutput, openOutput } from './open-output.js'
 import { takePlaces, textFlag } from './options.js'
-import { openFlags, withCredentials } from './passphrase.js'
+import { withCredentials } from './credentials.js'
+import { openFlags } from './passphrase.js'
 import { createProgress, formatSize, parseProgressMode, progressFlag } from './progress.js'
 
 /** What can be trusted of a snapshot that was cut off or damaged. */

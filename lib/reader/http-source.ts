@@ -14,11 +14,6 @@ import {
   type HttpOptions
 } from './http-fetch.js'
 
-/** Whether a name is a URL that `openHttpBytes` takes. */
-export function isHttpUrl(name: string): boolean {
-  return /^https?:\/\//i.test(name)
-}
-
 const blockSize = memoryLimits.httpBlockSize
 
 /**
