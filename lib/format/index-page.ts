@@ -124,6 +124,24 @@ export function entryAt(page: PageColumns, index: number): Entry {
   }
 }
 
+/** Whether a page holds these entries and no others. */
+export function holdsEntries(page: PageColumns, { stream, streamOffset, entries }: IndexPage): boolean {
+  let start = streamOffset
+  const isAt = (entry: Entry, index: number): boolean => {
+    const isSame = kinds[page.kinds[index] ?? -1] === entry.kind && page.starts[index] === start
+    start += entry.rawSize
+    if (!isSame || entry.kind === 'hole') return isSame
+    return (
+      page.blockOffsets[index] === entry.blockOffset &&
+      page.storedSizes[index] === entry.storedSize &&
+      page.innerOffsets[index] === entry.innerOffset &&
+      entry.digest.every((byte, i) => page.digests[index * digestSize + i] === byte)
+    )
+  }
+  const isWhole = page.stream === stream && page.entryCount === entries.length
+  return isWhole && entries.every(isAt) && page.starts[page.entryCount] === start
+}
+
 /** Number of the entry that holds `offset` of the stream, by binary search. */
 export function findEntry({ starts, entryCount }: PageColumns, offset: number): number {
   let low = 0
