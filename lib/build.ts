@@ -1,4 +1,5 @@
 import { finished, pipeline } from 'node:stream/promises'
+import { roomBefore } from '../transforms/cut-fastcdc.js'
 import { readSource } from '../transforms/reader.js'
 import {
   chunker,
@@ -49,7 +50,7 @@ export interface PipelineOptions extends SettingsOptions, DictionaryOptions {
   /** Encrypt, and give each of these keys a slot. Bytes of a passphrase are used as they are, a text in NFC. */
   readonly locks?: Locks | undefined
   readonly signal?: AbortSignal
-  /** Called with the totals so far, about once a MiB. */
+  /** Called with the totals so far, about once every 2 MiB. */
   readonly onProgress?: (totals: SnapshotTotals) => void
   /** Called when it is decided whether a dictionary is used; not where none is asked for. */
   readonly onDictionary?: (outcome: DictionaryOutcome) => void
@@ -125,7 +126,10 @@ async function run(
     }
     watch = watchStages(stages)
     const done = pipeline(
-      [readAll(streams, slabs), ...Object.values(stages)] as unknown as NodeJS.ReadWriteStream[], // it takes iterables, too
+      [
+        readAll(streams, slabs, name === 'fastcdc' ? roomBefore(max) : 0),
+        ...Object.values(stages)
+      ] as unknown as NodeJS.ReadWriteStream[], // it takes iterables, too
       options.signal === undefined ? {} : { signal: options.signal }
     )
     // A failed pipeline still waits for its source, which may wait for a far side that has nothing to say.
@@ -179,10 +183,11 @@ function workedFor(pool: WorkerPool): Map<string, number> {
  */
 async function* readAll(
   streams: readonly StreamSource[],
-  slabs: BatchSlabs
+  slabs: BatchSlabs,
+  room: number
 ): AsyncGenerator<Uint8Array | StreamStart> {
   for (const [stream, { source, ...options }] of streams.entries()) {
     yield { kind: 'stream', stream }
-    yield* readSource(source, { ...options, reuse: true, slabs })
+    yield* readSource(source, { ...options, reuse: true, slabs, room })
   }
 }

@@ -37,21 +37,27 @@ export const formatLimits = {
 
 /** Bounds on what is held in memory at one time. */
 export const memoryLimits = {
-  /** Plain bytes of one batch; a larger chunk makes a batch of its own size. */
-  batchSize: 1 * MiB,
+  /** Plain bytes of one batch of a build; a larger chunk makes a batch of its own size. */
+  batchSize: 2 * MiB,
   /** One read of a source file. */
-  readSize: 1 * MiB,
+  readSize: 2 * MiB,
   /** Bytes of a target file that the system may hold back before it is asked to write them out. */
   flushSize: 16 * MiB,
   /** Batches in work in one parallel stage, for `n` workers: enough that none waits. */
-  batchesInWork: (workerCount: number): number => workerCount + 2,
-  /** Free slabs kept for reuse, each of at most a batch and its frame headers. */
+  batchesInWork: (workerCount: number): number => workerCount + 1,
+  /** Pieces that are searched for cuts; the newest must wait, because it may turn out to be the last. */
+  piecesInWork: (workerCount: number): number => Math.max(2, workerCount),
+  /** Free slabs kept for reuse, each of a batch and a quarter at most. */
   slabsKept: 16,
   /** Dedup table: one unique chunk costs at most this much, its handle included. */
   dedupEntrySizeMax: 48,
   /** Default and smallest size of the dedup table, handles included. */
   dedupMemoryDefault: 512 * MiB,
   dedupMemoryMin: 1 * MiB,
+  /** Plain bytes of the chunks that are decoded and given out together; a larger chunk goes alone. */
+  runSize: 1 * MiB,
+  /** Runs of them in work, for `n` workers. */
+  runsInWork: (workerCount: number): number => workerCount + 2,
   /** Decoded chunks that an open snapshot keeps for random reads, unless told otherwise. */
   chunkCacheDefault: 64 * MiB,
   /** Its chunks share memory in pieces of this size, or an eighth of a smaller cache. */

@@ -1,7 +1,7 @@
 import type { Dictionary } from './compression/dictionary.js'
 
 /**
- * What crosses the boundary between two stages. The unit is a batch: the chunks of about 1 MiB of one
+ * What crosses the boundary between two stages. The unit is a batch: the chunks of about 2 MiB of one
  * stream, in order, their bytes side by side in shared memory, so that a batch can be handed to a worker
  * thread whole and a boundary costs nothing worth naming at any chunk size.
  *

@@ -37,11 +37,11 @@ export interface StreamCutter {
 
 /**
  * Bytes → ChunkBatch. Takes any Uint8Arrays, however cut, strings (as UTF-8), and StreamStart records; gives
- * the chunks of about 1 MiB at a time, in order. Chunks and batches depend on the bytes alone, not on how they
+ * the chunks of about 2 MiB at a time, in order. Chunks and batches depend on the bytes alone, not on how they
  * arrive.
  *
- * Holds one batch (`cut-fixed.ts`), or one a thread and two more (`cut-fastcdc.ts`): 1 MiB each, or twice the
- * largest chunk where that is more.
+ * Holds one batch (`cut-fixed.ts`), or one a thread and one more (`cut-fastcdc.ts`): 2 MiB each, or
+ * the largest chunk where that is more.
  */
 export function chunker(options: ChunkerOptions = {}): Duplex {
   const { chunker: name = 'fixed', avg = 64 * 1024, pool = inlinePool, slabs = createSlabPool() } = options

@@ -28,7 +28,7 @@ const frameOverhead = frameHeaderSize + blockPrefixSize
  * A DictionaryRecord passes; Zstd uses it for the batches behind it, as long as trials among them show that it
  * helps (`createDictionaryUse`).
  *
- * Holds the batches in work (threads + 2), plain and compressed.
+ * Holds the batches in work (threads + 1), plain and compressed.
  */
 export function compressor({
   codec = 'lz4',
@@ -56,8 +56,10 @@ export function compressor({
     const plan = dictionary === undefined ? undefined : planBatch()
     const { storedSizes, savedSize } = await pool.run('compressChunks', {
       bytes: batch.bytes,
-      chunks: unique.map(({ start, rawSize }) => [start, rawSize, streamOffset + start] as const),
+      starts: Uint32Array.from(unique, ({ start }) => start),
+      rawSizes: Uint32Array.from(unique, ({ rawSize }) => rawSize),
       stream,
+      streamOffset,
       codec,
       level,
       dictionary,

@@ -5,20 +5,26 @@ import { memoryLimits } from '../lib/limits.js'
 import type { WorkerPool } from '../lib/workers/pool.js'
 import type { BatchSlabs, Slab } from '../lib/workers/slabs.js'
 import type { CutChunks, StreamCutter } from './chunker.js'
+import { gatherPieces, type Piece } from './gather-pieces.js'
 
-/** A piece of the stream in a slab: from `roomBefore` on, behind room for what the piece before leaves. */
-interface Piece {
+/** A piece in which cuts are searched for. */
+interface SearchedPiece {
   readonly slab: Slab
-  readonly end: number
+  /** The room before the piece, for what the one before leaves, and its bytes. */
+  readonly bytes: Uint8Array
   readonly candidates: Promise<Candidates>
 }
+
+/** Bytes that must lie free before a piece, for an unfinished chunk; a multiple of 4, for the search to be quick. */
+export const roomBefore = (chunkSizeMax: number): number => Math.ceil(chunkSizeMax / 64) * 64
 
 /**
  * Content-defined chunks. Where cuts may be is searched for in several pieces of the stream at once, on the
  * pool; which of them end a chunk is then told one piece after another. The bytes of an unfinished chunk move
  * in front of the next piece.
  *
- * Holds a piece a thread and two more: 1 MiB each, or twice the largest chunk where that is more.
+ * Holds a piece a thread, at least two, and one more: 2 MiB each, or the largest chunk where that is more, and room
+ * for one.
  */
 export function createFastCdcCutter(
   options: FastCdcOptions,
@@ -26,13 +32,9 @@ export function createFastCdcCutter(
   slabs: BatchSlabs
 ): StreamCutter {
   const { avg, max } = options
-  /** A multiple of 4, for the search to be quick. */
-  const roomBefore = Math.ceil(max / 64) * 64
-  const capacity = Math.max(memoryLimits.batchSize, 2 * roomBefore)
-  const inWork: Piece[] = []
-
-  let slab: Slab | undefined
-  let filled = roomBefore
+  const room = roomBefore(max)
+  const pieces = gatherPieces(Math.max(memoryLimits.batchSize, room), slabs, room)
+  const inWork: SearchedPiece[] = []
   /** The last bytes of the piece before, for the rolling hash. */
   const history = new Uint8Array(windowSize)
 
@@ -43,57 +45,49 @@ export function createFastCdcCutter(
   const rest = new Uint8Array(max)
   let restSize = 0
 
-  const search = (): void => {
-    if (slab === undefined || filled === roomBefore) return
-    const bytes = slab.bytes.subarray(0, filled)
-    bytes.set(history, roomBefore - windowSize)
-    history.set(bytes.subarray(filled - windowSize))
-    const candidates = pool.run('findCuts', { bytes, start: roomBefore, levelMin: cutBits(avg).loose })
+  const search = ({ slab, size }: Piece): void => {
+    const bytes = new Uint8Array(slab.bytes.buffer, slab.bytes.byteOffset - room, room + size)
+    bytes.set(history, room - windowSize)
+    history.set(bytes.subarray(bytes.length - windowSize))
+    const candidates = pool.run('findCuts', { bytes, start: room, levelMin: cutBits(avg).loose })
     candidates.catch(() => undefined) // met when its turn comes, or never, when the pipeline is torn down
-    inWork.push({ slab, end: filled, candidates })
-    slab = undefined
-    filled = roomBefore
+    inWork.push({ slab, bytes, candidates })
   }
 
   /** The chunks that end in the oldest piece. */
   async function* finish(isLast: boolean): AsyncGenerator<CutChunks> {
     const piece = inWork.shift()
     if (piece === undefined) return
-    const { slab, end } = piece
+    const { slab, bytes } = piece
     const candidates = await piece.candidates
-    const slabOffset = pieceOffset - roomBefore
-    const { start, cuts } = cutter.cut(candidates, slabOffset, slabOffset + end, isLast)
+    const bytesOffset = pieceOffset - room
+    const { start, cuts } = cutter.cut(candidates, bytesOffset, bytesOffset + bytes.length, isLast)
     const last = cuts.at(-1) ?? start
-    copyBytes(rest.subarray(0, restSize), slab.bytes, roomBefore - restSize)
-    restSize = slabOffset + end - last
-    copyBytes(slab.bytes.subarray(end - restSize, end), rest)
-    pieceOffset += end - roomBefore
+    copyBytes(rest.subarray(0, restSize), bytes, room - restSize)
+    restSize = bytesOffset + bytes.length - last
+    copyBytes(bytes.subarray(bytes.length - restSize), rest)
+    pieceOffset += bytes.length - room
     if (last === start) {
       slab.release()
       return
     }
     const sizes = Uint32Array.from(cuts, (cut, i) => cut - (cuts[i - 1] ?? start))
-    yield { bytes: slab.bytes.subarray(start - slabOffset, last - slabOffset), sizes, release: slab.release }
+    yield { bytes: bytes.subarray(start - bytesOffset, last - bytesOffset), sizes, release: slab.release }
   }
 
   async function* take(bytes: Uint8Array): AsyncGenerator<CutChunks> {
-    for (let offset = 0; offset < bytes.length;) {
-      slab ??= slabs.acquire(capacity)
-      const piece = bytes.subarray(offset, offset + capacity - filled)
-      copyBytes(piece, slab.bytes, filled)
-      filled += piece.length
-      offset += piece.length
-      if (filled < capacity) continue
-      search()
+    for (const piece of pieces.take(bytes)) {
+      search(piece)
       // The last piece must not go before it is known to be the last.
-      if (inWork.length >= memoryLimits.batchesInWork(pool.size)) yield* finish(false)
+      if (inWork.length >= memoryLimits.piecesInWork(pool.size)) yield* finish(false)
     }
-    slabs.slabOf(bytes)?.release()
   }
 
   async function* end(): AsyncGenerator<CutChunks> {
-    search()
+    const piece = pieces.end()
+    if (piece !== undefined) search(piece)
     while (inWork.length > 0) yield* finish(inWork.length === 1)
+    if (restSize > 0) throw new Error(`${restSize} bytes at the end of a stream belong to no chunk`)
     cutter = createCutter(options, 0)
     pieceOffset = 0
     restSize = 0

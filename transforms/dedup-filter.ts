@@ -1,5 +1,5 @@
 import type { Duplex } from 'node:stream'
-import { createDigestTable } from '../lib/dedup/digest-table.js'
+import { createDigestTable, digestWords } from '../lib/dedup/digest-table.js'
 import { UsageError } from '../lib/errors.js'
 import { memoryLimits } from '../lib/limits.js'
 import type { ChunkBatch, FilteredBatch, FilteredChunk } from '../lib/records.js'
@@ -30,7 +30,7 @@ export function dedupCapacity(memory: number = memoryLimits.dedupMemoryDefault):
  * ChunkBatch → FilteredBatch. Marks chunks of zeros as holes and chunks seen before as repeats, over all
  * streams. Digests run in parallel; the table is asked in order, so what repeats never depends on timing.
  *
- * Holds the batches in work (threads + 2) and the table, at most 38 bytes a remembered chunk.
+ * Holds the batches in work (threads + 1) and the table, at most 38 bytes a remembered chunk.
  */
 export function dedupFilter({
   capacity = dedupCapacity(),
@@ -56,7 +56,7 @@ export function dedupFilter({
       if (isHole[i] === true) {
         chunks.push({ kind: 'hole', rawSize })
       } else {
-        const ordinal = table.findOrAdd(words.subarray(i * 8, i * 8 + 8))
+        const ordinal = table.findOrAdd(words, i * digestWords)
         chunks.push(
           ordinal === -1
             ? { kind: 'unique', start, rawSize, digest }

@@ -9,7 +9,7 @@ import { memoryLimits } from '../lib/limits.js'
 import type { DictionaryRecord, FilteredBatch, UniqueChunk } from '../lib/records.js'
 import { chooseDictionary, type SampledBytes } from '../lib/workers/choose-dictionary.js'
 import { inlinePool, type WorkerPool } from '../lib/workers/pool.js'
-import { stage } from './stage.js'
+import { stage, type Outputs } from './stage.js'
 
 export interface DictionarySamplerOptions {
   /** `auto` trains one and uses it where it pays, `always` also where it does not; or a ready one. Default `off`. */
@@ -59,21 +59,17 @@ export function dictionarySampler(options: DictionarySamplerOptions = {}): Duple
     for (let batch = batches.shift(); batch !== undefined; batch = batches.shift()) yield batch
   }
 
-  async function* take(batch: FilteredBatch): AsyncGenerator<FilteredBatch | DictionaryRecord> {
+  const take = (batch: FilteredBatch): Outputs<FilteredBatch | DictionaryRecord> => {
+    if (isSettled) return [batch]
     const isStored = batch.chunks.some((chunk) => chunk.kind === 'unique')
-    if (isSettled || (!isStored && held.length === 0)) {
-      yield batch
-      return
-    }
+    if (!isStored && held.length === 0) return [batch]
     held.push(isStored ? batch : withoutBytes(batch))
     heldSize += batch.chunks.length * memoryLimits.waitingChunkSize + (isStored ? batch.bytes.length : 0)
     const mayTrain = mode instanceof Uint8Array || samples !== undefined || heldSize >= windowSize
-    if (mayTrain) yield* settle(false)
+    return mayTrain ? settle(false) : []
   }
 
-  async function* end(): AsyncGenerator<FilteredBatch | DictionaryRecord> {
-    if (held.length > 0) yield* settle(true)
-  }
+  const end = (): Outputs<FilteredBatch | DictionaryRecord> => (held.length > 0 ? settle(true) : [])
 
   const output = stage({ take, end })
   return output

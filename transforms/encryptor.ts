@@ -20,7 +20,7 @@ export interface EncryptorOptions {
  * Behind the indexer, because then every frame, index pages and root included, is sealed in one place and
  * its offset, which is its nonce, is known. Batches are sealed in parallel and leave in order.
  *
- * Holds the batches in work (threads + 2), plain and sealed.
+ * Holds the batches in work (threads + 1), plain and sealed.
  */
 export function encryptor({
   sealing,

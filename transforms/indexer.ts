@@ -47,13 +47,26 @@ export function indexer({
   let repeats: RepeatedChunk[] = []
   let repeatsSize = 0
 
-  /** Frames of one batch, the block frames of its slab in as few pieces as possible. */
+  /** Frames of one batch. */
   let pieces: Uint8Array[] = []
+  /** Block frames behind them that lie side by side in the batch's slab: one piece, once it ends. */
+  let blocks: { frames?: Uint8Array; start: number; end: number } = { start: 0, end: 0 }
+
+  const endBlocks = (): void => {
+    if (blocks.frames !== undefined) pieces.push(blocks.frames.subarray(blocks.start, blocks.end))
+    blocks = { start: 0, end: 0 }
+  }
+
+  const push = (frame: Uint8Array): void => {
+    endBlocks()
+    pieces.push(frame)
+  }
 
   const endHole = (): void => {
     if (holeSize === 0) return
-    pieces.push(encodeHoleFrame(stream, holeSize))
-    index.place(pieces.at(-1)?.length ?? 0)
+    const frame = encodeHoleFrame(stream, holeSize)
+    index.place(frame.length)
+    push(frame)
     index.addHole(stream, holeSize)
     holeSize = 0
   }
@@ -67,7 +80,7 @@ export function indexer({
       found.map(({ offset }) => offset)
     )
     index.place(frame.length)
-    pieces.push(frame)
+    push(frame)
     repeats.forEach(({ rawSize, digest }, i) => {
       const handle = found[i]
       if (handle !== undefined) index.addRepeat(stream, { rawSize, digest, handle })
@@ -87,12 +100,11 @@ export function indexer({
     const handle = index.place(block.storedSize)
     handles.add(handle)
     index.addBlock(stream, { rawSize: block.rawSize, digest: block.digest, handle })
-    const last = pieces.at(-1)
-    const isAdjacent =
-      last?.buffer === frames.buffer && last.byteOffset + last.length === frames.byteOffset + block.start
-    const start = isAdjacent ? last.byteOffset - frames.byteOffset : block.start
-    if (isAdjacent) pieces.pop()
-    pieces.push(frames.subarray(start, block.start + block.storedSize))
+    if (blocks.frames !== frames || blocks.end !== block.start) {
+      endBlocks()
+      blocks = { frames, start: block.start, end: block.start }
+    }
+    blocks.end += block.storedSize
   }
 
   const endRuns = (): void => {
@@ -102,42 +114,43 @@ export function indexer({
 
   const endPage = async (): Promise<void> => {
     const page = await index.endPage()
-    if (page !== undefined) pieces.push(page)
+    if (page !== undefined) push(page)
   }
 
   /** What was gathered, as one record; nothing when nothing was. */
-  function* gathered(offset: number, release?: () => void): Generator<FrameBatch> {
+  const gathered = (offset: number, release?: () => void): readonly FrameBatch[] => {
+    endBlocks()
     const frames = pieces
     pieces = []
     if (frames.length > 0)
-      yield { kind: 'frames', offset, frames, ...(release === undefined ? {} : { release }) }
-    else release?.()
+      return [{ kind: 'frames', offset, frames, ...(release === undefined ? {} : { release }) }]
+    release?.()
+    return []
   }
 
   let isHeaderOut = false
-  async function* headerOnce(): AsyncGenerator<SnapshotRecord> {
-    if (isHeaderOut) return
+  const headerOnce = async (): Promise<readonly SnapshotRecord[]> => {
+    if (isHeaderOut) return []
     isHeaderOut = true
     const slots = await keySlots
     const size = keySlotsSize(header)
     if (slots.length !== size) throw new RangeError(`the header has room for ${size} bytes of key slots`)
-    yield { kind: 'header', bytes: Buffer.concat([index.header, slots]) }
+    return [{ kind: 'header', bytes: Buffer.concat([index.header, slots]) }]
   }
 
   const addDictionary = ({ bytes, sampleCount, gain }: DictionaryRecord): void => {
     const frame = encodeDictionaryFrame(bytes)
     const handle = index.place(frame.length)
     index.setDictionary({ handle, rawSize: bytes.length, digest: blake3(bytes), sampleCount, gain })
-    pieces.push(frame)
+    push(frame)
   }
 
-  async function* take(batch: BlockBatch | DictionaryRecord): AsyncGenerator<SnapshotRecord> {
-    yield* headerOnce()
+  const take = async (batch: BlockBatch | DictionaryRecord): Promise<readonly SnapshotRecord[]> => {
+    const header = await headerOnce()
     const offset = index.offset
     if (batch.kind === 'dictionary') {
       addDictionary(batch)
-      yield* gathered(offset)
-      return
+      return [...header, ...gathered(offset)]
     }
     if (batch.stream !== stream) {
       endRuns()
@@ -152,20 +165,19 @@ export function indexer({
       else if (chunk.kind === 'repeat') addRepeat(chunk)
       else addBlock(chunk, batch.frames)
     }
-    yield* gathered(offset, batch.release)
     output.emit('progress', index.totals())
+    return [...header, ...gathered(offset, batch.release)]
   }
 
-  async function* end(): AsyncGenerator<SnapshotRecord> {
-    yield* headerOnce()
+  const end = async (): Promise<readonly SnapshotRecord[]> => {
+    const header = await headerOnce()
     const offset = index.offset
     endRuns()
     await endPage()
     const root = await index.endRoot()
-    pieces.push(root.frame)
-    yield* gathered(offset)
-    yield { kind: 'footer', offset: root.footerOffset, bytes: root.footer }
+    push(root.frame)
     output.emit('summary', index.totals() satisfies SnapshotTotals)
+    return [...header, ...gathered(offset), { kind: 'footer', offset: root.footerOffset, bytes: root.footer }]
   }
 
   const output = stage({ take, end })

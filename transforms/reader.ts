@@ -9,7 +9,7 @@ export interface ReaderOptions {
 }
 
 /**
- * Source → bytes, in pieces of up to 1 MiB. Closes the source whatever happens.
+ * Source → bytes, in pieces of up to 2 MiB. Closes the source whatever happens.
  *
  * Holds two pieces and one read ahead.
  */

@@ -1,7 +1,7 @@
 import { createRing } from './ring.js'
 
 /** Words of 32 bits in a digest. */
-const digestWords = 8
+export const digestWords = 8
 /** Slots are added a quarter at a time, and only when this full: less memory than doubling, at once and on average. */
 const loadMax = 0.85
 const growth = 1.25
@@ -12,9 +12,9 @@ export interface DigestTable {
   /**
    * The ordinal of the chunk that was added with this digest; or −1, and the digest is added under the next ordinal.
    *
-   * @param words 8 × u32
+   * @param words 8 × u32, from `at` on
    */
-  findOrAdd(words: Uint32Array): number
+  findOrAdd(words: Uint32Array, at?: number): number
   /** Digests added so far, forgotten ones included: the next ordinal. */
   readonly addedCount: number
   readonly forgottenCount: number
@@ -62,15 +62,15 @@ export function createDigestTable(capacity: number): DigestTable {
   }
 
   return {
-    findOrAdd(words) {
-      for (let slot = slotOf(words[0] ?? 0); slots[slot] !== 0; slot = next(slot)) {
+    findOrAdd(words, at = 0) {
+      for (let slot = slotOf(words[at] ?? 0); slots[slot] !== 0; slot = next(slot)) {
         const row = rowAt(slot)
-        if (digests.equals(row, words)) return addedCount - 1 - ((addedCount - 1 - row) % capacity)
+        if (digests.equals(row, words, at)) return addedCount - 1 - ((addedCount - 1 - row) % capacity)
       }
       const row = addedCount % capacity
       if (addedCount >= capacity) remove(row)
       else if (addedCount + 1 > slots.length * loadMax) grow()
-      digests.set(row, words)
+      digests.set(row, words, at)
       insert(row)
       addedCount += 1
       return -1

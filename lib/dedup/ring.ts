@@ -3,9 +3,10 @@ const segmentRows = 16 * 1024
 
 /** A table of at most `capacity` rows of a few 32-bit words, allocated as rows are first written. */
 export interface Ring {
-  set(row: number, words: ArrayLike<number>): void
+  /** @param at where the row's words start in `words` */
+  set(row: number, words: ArrayLike<number>, at?: number): void
   word(row: number, index: number): number
-  equals(row: number, words: ArrayLike<number>): boolean
+  equals(row: number, words: ArrayLike<number>, at?: number): boolean
   readonly byteSize: number
 }
 
@@ -19,14 +20,16 @@ export function createRing(capacity: number, width: number): Ring {
     ))
   }
   return {
-    set(row, words) {
-      segmentOf(row).set(words, (row % rowsPerSegment) * width)
-    },
-    word: (row, index) => segmentOf(row)[(row % rowsPerSegment) * width + index] ?? 0,
-    equals(row, words) {
+    set(row, words, at = 0) {
       const segment = segmentOf(row)
       const start = (row % rowsPerSegment) * width
-      for (let i = 0; i < width; i++) if (segment[start + i] !== words[i]) return false
+      for (let i = 0; i < width; i++) segment[start + i] = words[at + i] ?? 0
+    },
+    word: (row, index) => segmentOf(row)[(row % rowsPerSegment) * width + index] ?? 0,
+    equals(row, words, at = 0) {
+      const segment = segmentOf(row)
+      const start = (row % rowsPerSegment) * width
+      for (let i = 0; i < width; i++) if (segment[start + i] !== words[at + i]) return false
       return true
     },
     get byteSize() {

@@ -39,7 +39,7 @@ export function cutStage(pool: WorkerPool, onScan: (elapsedMs: number) => void):
       onScan(elapsedMs)
       return { batch, pieces, cuts: cut(batch, candidates) }
     },
-    window: memoryLimits.batchesInWork(pool.size)
+    window: memoryLimits.runsInWork(pool.size)
   })
 }
 
@@ -55,7 +55,7 @@ export function digestStage(pool: WorkerPool): Duplex {
       return { batch, chunked: chunked.filter((run) => run !== undefined) }
     },
     give: (chunked) => chunked,
-    window: memoryLimits.batchesInWork(pool.size)
+    window: memoryLimits.runsInWork(pool.size)
   })
 }
 

@@ -120,7 +120,7 @@ function measureStage(pool: WorkerPool): Duplex {
       return measured
     },
     give: (measured) => measured,
-    window: memoryLimits.batchesInWork(pool.size)
+    window: memoryLimits.runsInWork(pool.size)
   })
 }
 

@@ -1,5 +1,5 @@
 import { createSpread } from '../compression/spread.js'
-import { createDigestTable } from '../dedup/digest-table.js'
+import { createDigestTable, digestWords } from '../dedup/digest-table.js'
 import { predictLimits } from '../limits.js'
 import type { Settings } from '../profiles.js'
 import type { DigestedRun } from '../workers/survey-tasks.js'
@@ -99,7 +99,7 @@ export function createTeller(settings: Settings, sourceSize: number): Teller {
         const size = sizes[i] ?? 0
         const startsHole = isHole[i] === true && !wasHole
         wasHole = isHole[i] === true
-        const isUnique = !wasHole && table.findOrAdd(words.subarray(i * 8, i * 8 + 8)) === -1
+        const isUnique = !wasHole && table.findOrAdd(words, i * digestWords) === -1
         const marks = isUnique ? marksIn(size) : []
         if (marks.length > 0) {
           picks.push(i)

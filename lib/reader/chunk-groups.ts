@@ -16,7 +16,7 @@ export function openGroup(page: PageColumns, index: number): ChunkGroup {
 
 /** Whether the entry's block is the group's last one or follows it, and the group has room. */
 export function canTake(group: ChunkGroup, page: PageColumns, index: number): boolean {
-  if (group.rawSize >= memoryLimits.batchSize) return false
+  if (group.rawSize >= memoryLimits.runSize) return false
   const offset = page.blockOffsets[index] ?? 0
   return offset === group.offset + group.storedSize || offset === group.blocks.at(-1)?.offset
 }

@@ -27,7 +27,7 @@ export async function* findFrames(
   end: number
 ): AsyncGenerator<Found, void> {
   const window = createWindow(source, end)
-  let effort = (end - start) * memoryLimits.scanEffortMax + memoryLimits.batchSize
+  let effort = (end - start) * memoryLimits.scanEffortMax + memoryLimits.runSize
   let damageStart: number | undefined
   for (let offset = start; offset < end;) {
     const header = await headerAt(window, source.name, offset, end, damageStart !== undefined)
@@ -93,12 +93,10 @@ function createWindow(source: ByteSource, end: number): Window {
   return (offset, size) => {
     const at = offset - heldOffset
     if (at >= 0 && at + size <= held.length) return held.subarray(at, at + size)
-    return source
-      .read(offset, Math.min(Math.max(size, memoryLimits.readSize), end - offset))
-      .then((bytes) => {
-        held = bytes
-        heldOffset = offset
-        return bytes.subarray(0, size)
-      })
+    return source.read(offset, Math.min(Math.max(size, memoryLimits.runSize), end - offset)).then((bytes) => {
+      held = bytes
+      heldOffset = offset
+      return bytes.subarray(0, size)
+    })
   }
 }

@@ -111,7 +111,7 @@ async function* exactRanges(
   }
 }
 
-const zeros = Buffer.alloc(memoryLimits.batchSize)
+const zeros = Buffer.alloc(memoryLimits.runSize)
 /** Compared at once before single bytes are. */
 const stepSize = 256
 

@@ -43,14 +43,14 @@ export async function* frameSpans(
   end: number,
   slabs: SlabPool
 ): AsyncGenerator<FrameSpan, void> {
-  let wanted: number = memoryLimits.batchSize
+  let wanted: number = memoryLimits.runSize
   for (let offset = start; offset < end;) {
     const size = Math.min(wanted, end - offset)
     const slab = slabs.acquire(size)
     await readInto(source, offset, slab.bytes)
     const frames: PlacedFrame[] = []
     let used = 0
-    wanted = memoryLimits.batchSize
+    wanted = memoryLimits.runSize
     while (used + frameHeaderSize <= size) {
       const at = offset + used
       const header = await headerAt(source, slab.bytes.subarray(used, used + frameHeaderSize), at, end)

@@ -115,7 +115,7 @@ function createLoadThere({ source, sealing, dictionary: read, pool }: GroupLoade
       const share = Math.ceil(waiting.length / freeCount)
       let size = 0
       for (let next = waiting[0]; next !== undefined && batch.length < share; next = waiting[0]) {
-        if (size > 0 && size + next.storedSize > memoryLimits.batchSize) break
+        if (size > 0 && size + next.storedSize > memoryLimits.runSize) break
         size += next.storedSize
         batch.push(next)
         waiting.shift()

@@ -118,7 +118,15 @@ export async function openSnapshot(from: string | ByteSource, options: OpenOptio
       pool === inlinePool ? ownMemory : sharedMemory
     )
     const randomRead = createRandomRead({ root, pages, chunks, cacheSize })
-    const context: ReadContext = { source, root, sealing, dictionary, pages, pool, slabs: createSlabPool() }
+    const context: ReadContext = {
+      source,
+      root,
+      sealing,
+      dictionary,
+      pages,
+      pool,
+      slabs: createSlabPool(memoryLimits.runSize)
+    }
     let isClosed = false
 
     const range = (stream: string, { start = 0, end }: RangeOptions = {}): [number, number, number] => {
@@ -168,7 +176,7 @@ export async function openSnapshot(from: string | ByteSource, options: OpenOptio
       createReadStream: (stream, options) =>
         Readable.from(bytesOf(runs(stream, options)), {
           objectMode: false,
-          highWaterMark: memoryLimits.batchSize
+          highWaterMark: memoryLimits.runSize
         }),
       extents: (stream, options) => extentsOf(context, ...range(stream, options)),
       pieces: (stream, options) => indexedPieces(context, ...range(stream, options)),
@@ -214,8 +222,8 @@ export async function* bytesOf(runs: AsyncIterable<Run>): AsyncGenerator<Buffer,
       run.release()
       continue
     }
-    for (let left = run.size; left > 0; left -= memoryLimits.batchSize)
-      yield Buffer.alloc(Math.min(left, memoryLimits.batchSize))
+    for (let left = run.size; left > 0; left -= memoryLimits.runSize)
+      yield Buffer.alloc(Math.min(left, memoryLimits.runSize))
   }
 }
 

@@ -26,7 +26,7 @@ export interface RestoreResult {
 /** What is compared and written at least: less is no less work for a disk. */
 const unit = 4096
 /** So much that differs is decoded at a time, a chunk more or less. */
-const regionSizeMax = 8 * memoryLimits.batchSize
+const regionSizeMax = 8 * memoryLimits.runSize
 
 /**
  * Makes a target that is there the same as a range of a stream, and writes only what differs. A chunk of
@@ -109,7 +109,7 @@ function createWindow(target: InPlaceTarget): (offset: number, size: number) => 
   let bytesOffset = 0
   return async (offset, size) => {
     if (offset + size > bytesOffset + bytes.length) {
-      const wanted = readBuffer(Math.max(size, memoryLimits.batchSize))
+      const wanted = readBuffer(Math.max(size, memoryLimits.runSize))
       bytesOffset = offset
       bytes = wanted.subarray(0, await target.read(wanted, offset))
     }
@@ -127,10 +127,10 @@ interface Writer {
   hasChanged(): boolean
 }
 
-const zeros = Buffer.alloc(memoryLimits.batchSize)
+const zeros = Buffer.alloc(memoryLimits.runSize)
 
 function createWriter(target: InPlaceTarget, onChange: () => void = () => undefined): Writer {
-  const old = readBuffer(memoryLimits.batchSize)
+  const old = readBuffer(memoryLimits.runSize)
   let writtenSize = 0
   let hasChanged = false
   const change = (): void => {

@@ -83,7 +83,7 @@ function runsOf<Loaded extends DataRun | WrittenRun>(
 ): AsyncGenerator<HoleRun | Loaded, void> {
   const work = async (item: HoleRun | ChunkGroup): Promise<HoleRun | Loaded> =>
     item.kind === 'hole' ? item : load(item)
-  const window = memoryLimits.batchesInWork(context.pool.size)
+  const window = memoryLimits.runsInWork(context.pool.size)
   return clip(inOrder(groups(context, stream, range), work, window), range)
 }
 
@@ -117,8 +117,8 @@ async function* groups(
         continue
       }
       const isFull =
-        openSize + entry.rawSize > memoryLimits.batchSize ||
-        openStored + entry.storedSize > 2 * memoryLimits.batchSize
+        openSize + entry.rawSize > memoryLimits.runSize ||
+        openStored + entry.storedSize > 2 * memoryLimits.runSize
       if (isFull) yield* close()
       if (open.length === 0) openOffset = entryOffset
       open.push(entry)

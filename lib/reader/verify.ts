@@ -53,7 +53,7 @@ export async function verifySnapshot(
     const known = createKnownBlocks(source, structure, dictionary)
     let isDictionaryMet = root.dictionary === undefined
     const onDictionary = (): void => void (isDictionaryMet = true)
-    const slabs = createSlabPool()
+    const slabs = createSlabPool(memoryLimits.runSize)
     let offset = framesOffset
     for (const [number, ref] of root.pages.entries()) {
       signal?.throwIfAborted()
@@ -94,7 +94,7 @@ async function checkFrames(
   range: Range
 ): Promise<number> {
   const layout = createLayout(page, source.name, root.dictionary)
-  const window = memoryLimits.batchesInWork(pool.size)
+  const window = memoryLimits.runsInWork(pool.size)
   const stored = frameSpans(source, range.start, range.end, slabs)
   const spans =
     sealing === undefined

@@ -174,7 +174,7 @@ function readFrames(fd: number | undefined, blocks: readonly BlockPlace[], where
   const last = blocks.at(-1)
   const size = last === undefined ? 0 : last.start + last.storedSize
   // Room for a batch of blocks that did not shrink, or for one that is larger.
-  if (scratch.length < size) scratch = Buffer.allocUnsafeSlow(Math.max(size, 2 * memoryLimits.batchSize))
+  if (scratch.length < size) scratch = Buffer.allocUnsafeSlow(Math.max(size, 2 * memoryLimits.runSize))
   try {
     for (const read of readsOf(blocks)) readWhole(fd, read, where)
   } catch (error) {

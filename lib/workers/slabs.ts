@@ -4,13 +4,18 @@ import { pageSkew } from '../memory.js'
 /** A piece of shared memory, handed out by a slab pool. */
 export interface Slab {
   readonly bytes: Uint8Array
+  /** Bytes in front of them, in the same memory, that are the holder's as well. */
+  readonly room: number
   /** Gives the memory back for reuse; nobody may touch `bytes` afterwards. A second call does nothing. */
   readonly release: () => void
 }
 
 export interface SlabPool {
-  /** @param size bytes wanted; the contents are whatever the last user left */
-  acquire(size: number): Slab
+  /**
+   * @param size bytes wanted; the contents are whatever the last user left
+   * @param room bytes wanted in front of them; default none
+   */
+  acquire(size: number, room?: number): Slab
 }
 
 /** Slabs that can cross a stage of plain bytes: whoever gets the bytes of one can take it over. */
@@ -19,25 +24,28 @@ export interface BatchSlabs extends SlabPool {
   slabOf(bytes: Uint8Array): Slab | undefined
 }
 
-/** Room for a batch and the frame headers of its chunks, unless chunks are tiny. */
-const slabSize = memoryLimits.batchSize + memoryLimits.batchSize / 16
-
 /**
  * Reuses slabs, because fresh pages cost as much as compressing them. Keeps at most `slabsKept` free ones;
  * how many are out at once is bounded by the windows of the stages that hold them. A larger slab than the
  * usual is made for the occasion and not kept.
+ *
+ * @param batchSize bytes of a batch; a slab of the usual size holds one, and a quarter more for the frame headers of
+ *   its chunks, or for an unfinished chunk before it
  */
-export function createSlabPool(): BatchSlabs {
+export function createSlabPool(batchSize: number = memoryLimits.batchSize): BatchSlabs {
+  const slabSize = batchSize + batchSize / 4
   const free: SharedArrayBuffer[] = []
   const out = new WeakMap<Uint8Array, Slab>()
   return {
-    acquire(size) {
-      const isUsual = size <= slabSize
+    acquire(size, room = 0) {
+      const isUsual = room + size <= slabSize
       const memory =
-        (isUsual ? free.pop() : undefined) ?? new SharedArrayBuffer(pageSkew + (isUsual ? slabSize : size))
+        (isUsual ? free.pop() : undefined) ??
+        new SharedArrayBuffer(pageSkew + (isUsual ? slabSize : room + size))
       let isOut = true
       const slab: Slab = {
-        bytes: new Uint8Array(memory, pageSkew, size),
+        bytes: new Uint8Array(memory, pageSkew + room, size),
+        room,
         release() {
           if (isOut && isUsual && free.length < memoryLimits.slabsKept) free.push(memory)
           isOut = false
@@ -81,14 +89,16 @@ export function createFittingSlabs(keptSizeMax: number, newMemory = sharedMemory
     return true
   }
   return {
-    acquire(size) {
-      const at = free.findIndex(({ byteLength }) => byteLength >= size)
+    acquire(size, room = 0) {
+      const wanted = room + size
+      const at = free.findIndex(({ byteLength }) => byteLength >= wanted)
       const [kept] = at === -1 ? [] : free.splice(at, 1)
       if (kept !== undefined) freeSize -= kept.byteLength
-      const memory = kept ?? newMemory(Math.ceil(size / pageSize) * pageSize)
+      const memory = kept ?? newMemory(Math.ceil(wanted / pageSize) * pageSize)
       let isOut = true
       return {
-        bytes: new Uint8Array(memory, 0, size),
+        bytes: new Uint8Array(memory, room, size),
+        room,
         release() {
           if (!isOut) return
           isOut = false

@@ -55,9 +55,12 @@ function findCuts({ bytes, start, levelMin }: FindCutsArgs): Promise<Candidates>
 
 export interface CompressChunksArgs {
   readonly bytes: Uint8Array
-  /** Of each chunk: start in `bytes`, raw size, offset in its stream. */
-  readonly chunks: readonly (readonly [start: number, rawSize: number, streamOffset: number])[]
+  /** Where each chunk starts in `bytes`, and its size. */
+  readonly starts: Uint32Array
+  readonly rawSizes: Uint32Array
   readonly stream: number
+  /** Where `bytes` start in their stream. */
+  readonly streamOffset: number
   readonly codec: CodecName
   readonly level: number
   /** For Zstd. */
@@ -77,14 +80,16 @@ export interface CompressChunksArgs {
 async function compressChunks(
   args: CompressChunksArgs
 ): Promise<{ storedSizes: number[]; savedSize: number }> {
-  const { bytes, chunks, stream, codec, level, dictionary, usesDictionary, isTrial, frames } = args
+  const { bytes, starts, rawSizes, stream, streamOffset, codec, level, dictionary, frames } = args
+  const { usesDictionary, isTrial } = args
   const plain = encoderFor(codec, level)
   const withDictionary = dictionary === undefined ? plain : encoderFor(codec, level, dictionary)
   const encode = usesDictionary ? withDictionary : plain
   const storedSizes: number[] = []
   let savedSize = 0
   let offset = 0
-  for (const [start, rawSize, streamOffset] of chunks) {
+  for (const [i, start] of starts.entries()) {
+    const rawSize = rawSizes[i] ?? 0
     const raw = bytes.subarray(start, start + rawSize)
     let shrunk = encode(raw)
     let hasDictionary = usesDictionary && shrunk !== undefined
@@ -101,7 +106,12 @@ async function compressChunks(
     }
     const stored = shrunk ?? raw
     const payloadSize = blockPrefixSize + stored.length
-    frames.set(writeFields(blockPrefixSize).u64(streamOffset).done(), offset + frameHeaderSize)
+    frames.set(
+      writeFields(blockPrefixSize)
+        .u64(streamOffset + start)
+        .done(),
+      offset + frameHeaderSize
+    )
     copyBytes(stored, frames, offset + frameHeaderSize + blockPrefixSize)
     sealFrameHeader(frames, offset, payloadSize, {
       type: 'block',

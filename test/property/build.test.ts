@@ -20,7 +20,7 @@ import { settle } from '../helpers/streams.js'
 
 const folder = t.testdir({ existing: 'precious' })
 const path = join(folder, 'source')
-const bytes = mixedBytes(2_000_000, 1)
+const bytes = mixedBytes(3_000_000, 1)
 await writeFile(path, bytes)
 const target = join(folder, 'out.st')
 const here = ['existing', 'source']
@@ -71,8 +71,8 @@ const failures: Record<string, [Partial<BuildOptions>, string]> = {
     'UsageError USAGE: chunk sizes must rise: smallest 1001, average 1000, largest 2000 do not'
   ],
   'a source that is too short': [
-    { expectSize: 2_000_001 },
-    `SourceError SOURCE_SHORT: ${path} ended after 2000000 of 2000001 bytes`
+    { expectSize: 3_000_001 },
+    `SourceError SOURCE_SHORT: ${path} ended after 3000000 of 3000001 bytes`
   ],
   'a missing memory image': [
     { memory: join(folder, 'none') },
@@ -242,7 +242,7 @@ await t.test('build: totals, progress and the file agree', async (t) => {
   t.strictSame(
     totals.streams.map(({ name, size }) => [name, size]),
     [
-      ['disk', 2_000_000],
+      ['disk', 3_000_000],
       ['memory', 500_000]
     ]
   )

@@ -9,6 +9,7 @@ import {
   type ChunkBatch,
   type ChunkerOptions
 } from '../../transforms/index.js'
+import { roomBefore } from '../../transforms/cut-fastcdc.js'
 import { difference } from '../helpers/bytes.js'
 import { cutEvery, cutRandomly, mixedBytes, randomBytes } from '../helpers/data.js'
 import { caught } from '../helpers/errors.js'
@@ -16,7 +17,7 @@ import { endless, holdingSink, runStage, settle } from '../helpers/streams.js'
 
 const KiB = 1024
 const MiB = 1024 * KiB
-const fastcdc: ChunkerOptions = { chunker: 'fastcdc', min: 4 * KiB, avg: 16 * KiB, max: 32 * KiB }
+const fastcdc = { chunker: 'fastcdc', min: 4 * KiB, avg: 16 * KiB, max: 32 * KiB } as const
 
 /** Chunks as `offset+size`, checked to follow each other and to be made of the bytes. */
 function chunksOf(batches: readonly ChunkBatch[], bytes: Uint8Array): string[] {
@@ -42,7 +43,7 @@ const run = (pieces: Iterable<unknown>, options: ChunkerOptions): Promise<ChunkB
   runStage<ChunkBatch>(pieces, chunker(options))
 
 await t.test('the chunks do not depend on how the bytes arrive', async (t) => {
-  const bytes = mixedBytes(3 * MiB + 12_345, 1, 32 * KiB)
+  const bytes = mixedBytes(6 * MiB + 12_345, 1, 32 * KiB)
   for (const options of [{ avg: 64 * KiB }, { avg: 1000 }, fastcdc]) {
     const whole = await run([bytes], options)
     const expected = chunksOf(whole, bytes)
@@ -152,7 +153,10 @@ await t.test('what it gives is a copy in shared memory', async (t) => {
 await t.test('one large buffer is cut as it is asked for, not all at once', async (t) => {
   const slabs = createSlabPool()
   let acquired = 0
-  const counting = { ...slabs, acquire: (size: number) => (acquired++, slabs.acquire(size)) }
+  const counting = {
+    ...slabs,
+    acquire: (size: number, room?: number) => (acquired++, slabs.acquire(size, room))
+  }
   const large = Buffer.alloc(64 * MiB)
   const source = endless(() => large)
   const { stream, isFull } = holdingSink(2)
@@ -160,13 +164,13 @@ await t.test('one large buffer is cut as it is asked for, not all at once', asyn
   const done = pipeline(source.stream, stage, stream).catch(() => undefined)
   await isFull
   await settle()
-  t.ok(acquired <= 6, `${acquired} of 64 batches are made while two were taken`)
+  t.ok(acquired <= 6, `${acquired} of 32 batches are made while two were taken`)
   stage.destroy()
   await done
 })
 
 await t.test('released memory is used again and holds the right bytes', async (t) => {
-  const bytes = mixedBytes(8 * MiB, 10)
+  const bytes = mixedBytes(16 * MiB, 10)
   const slabs = createSlabPool()
   const memory = new Set<ArrayBufferLike>()
   const found: Buffer[] = []
@@ -183,15 +187,16 @@ await t.test('released memory is used again and holds the right bytes', async (t
 })
 
 await t.test('bytes of whole slabs give the same batches, without a copy where that can be', async (t) => {
-  const bytes = mixedBytes(3 * MiB + 12_345, 11, 32 * KiB)
-  for (const [options, isTakenOver] of [
-    [{ avg: 64 * KiB }, true],
-    [{ avg: 1000 }, false],
-    [fastcdc, false]
+  const bytes = mixedBytes(6 * MiB + 12_345, 11, 32 * KiB)
+  for (const [options, room, isTakenOver] of [
+    [{ avg: 64 * KiB }, 0, true],
+    [{ avg: 1000 }, 0, false],
+    [fastcdc, roomBefore(fastcdc.max), true],
+    [fastcdc, roomBefore(fastcdc.max) - 64, false]
   ] as const) {
     const slabs = createSlabPool()
-    const pieces = cutEvery(bytes, MiB).map((piece) => {
-      const slab = slabs.acquire(piece.length)
+    const pieces = cutEvery(bytes, 2 * MiB).map((piece) => {
+      const slab = slabs.acquire(piece.length, room)
       slab.bytes.set(piece)
       return slab.bytes
     })
@@ -211,9 +216,9 @@ await t.test('bytes of whole slabs give the same batches, without a copy where t
   }
   // A slab in the midst of other bytes is copied like them.
   const slabs = createSlabPool()
-  const slab = slabs.acquire(MiB)
-  slab.bytes.set(bytes.subarray(5, 5 + MiB))
-  const odd = [bytes.subarray(0, 5), slab.bytes, bytes.subarray(5 + MiB)]
+  const slab = slabs.acquire(2 * MiB)
+  slab.bytes.set(bytes.subarray(5, 5 + 2 * MiB))
+  const odd = [bytes.subarray(0, 5), slab.bytes, bytes.subarray(5 + 2 * MiB)]
   chunksOf(await run(odd, { slabs }), bytes)
 })
 

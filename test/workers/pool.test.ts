@@ -30,11 +30,8 @@ const digestArgs = (): TaskArgs<'digestChunks'> => ({ bytes: plain, sizes: Uint3
 
 async function compressPlain(pool: WorkerPool): Promise<{ frames: Uint8Array; sizes: number[] }> {
   const frames = new Uint8Array(new SharedArrayBuffer(20_000))
-  const chunks = [
-    [0, 5000, 0],
-    [8000, 2000, 8000]
-  ] as const
-  const args = { bytes: plain, chunks, stream: 0, codec: 'lz4', level: 0, frames } as const
+  const place = { starts: Uint32Array.of(0, 8000), rawSizes: Uint32Array.of(5000, 2000), streamOffset: 0 }
+  const args = { bytes: plain, ...place, stream: 0, codec: 'lz4', level: 0, frames } as const
   const { storedSizes } = await pool.run('compressChunks', { ...args, usesDictionary: false, isTrial: false })
   return { sizes: storedSizes, frames }
 }
@@ -163,7 +160,7 @@ for (const [how, { kill, message }] of Object.entries(deaths)) {
       watchWorkers(t, (worker, task) => {
         if (task === name && --left === 0) kill(worker)
       })
-      const source = Readable.from(cutEvery(mixedBytes(6 * 1024 * 1024, 1), 100_000))
+      const source = Readable.from(cutEvery(mixedBytes(12 * 1024 * 1024, 1), 100_000))
       const folder = t.testdir({})
       const target = join(folder, 'out.st')
       t.match(await rejected(build({ source, target, concurrency: 2 })), message)
