@@ -67,11 +67,12 @@ export function sizeOption<Key extends string>(
   return text === undefined ? {} : ({ [key]: parseSize(text, name) } as Record<Key, number>)
 }
 
-export function concurrencyOption(args: Arguments): { concurrency?: number } {
+/** @param min 0 where the work can be done without threads */
+export function concurrencyOption(args: Arguments, min: 0 | 1 = 1): { concurrency?: number } {
   const text = textFlag(args, 'concurrency')
   return text === undefined
     ? {}
-    : { concurrency: parseCount(text, '--concurrency', 1, memoryLimits.workerCountMax) }
+    : { concurrency: parseCount(text, '--concurrency', min, memoryLimits.workerCountMax) }
 }
 
 /**

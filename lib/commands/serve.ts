@@ -35,7 +35,7 @@ export const serve: Command = {
     concurrency: {
       type: 'string',
       value: 'N',
-      help: 'worker threads that decode, 1 to 64; default none, decoding goes on beside the answers'
+      help: 'worker threads that decode, 0 to 64; default 1, with 0 decoding goes on between the answers'
     }
   },
   notes: [
@@ -49,7 +49,11 @@ export const serve: Command = {
     if (path === undefined) throw new UsageError('no snapshot is named; give a file, or - for standard input')
     const http = addressOption('http', textFlag(args, 'http'))
     const nbd = addressOption('nbd', textFlag(args, 'nbd') ?? (http === undefined ? defaultNbd : undefined))
-    const options = { ...concurrencyOption(args), ...sizeOption(args, 'cacheSize', 'cacheSize') }
+    const options = {
+      concurrency: 1,
+      ...concurrencyOption(args, 0),
+      ...sizeOption(args, 'cacheSize', 'cacheSize')
+    }
     const source = await openSnapshotBytes(path)
     const snapshot = await openWithCredentials(args, source, options)
     try {

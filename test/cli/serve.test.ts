@@ -78,14 +78,15 @@ await t.test('hexz serve', async (t) => {
     }
   })
 
-  await t.test('an encrypted snapshot, without a cache, on threads', async (t) => {
-    const args = ['serve', 'e.st', '--nbd', 'unix:e.sock', '--cache-size', '0', '--concurrency', '2']
-    const { stop } = await start(args, cwd, 1)
-    const client = await enter(join(cwd, 'e.sock'))
-    for (let i = 0; i < 2; i++)
-      t.ok((await readRange(client, 3, 999_997)).equals(disk.subarray(3)), 'the bytes')
-    t.same(await stop('SIGTERM'), [null, 'SIGTERM'])
-  })
+  for (const threads of [[], ['--concurrency', '0'], ['--concurrency', '2']])
+    await t.test(`an encrypted snapshot, without a cache, ${threads[1] ?? 'default'} threads`, async (t) => {
+      const args = ['serve', 'e.st', '--nbd', 'unix:e.sock', '--cache-size', '0', ...threads]
+      const { stop } = await start(args, cwd, 1)
+      const client = await enter(join(cwd, 'e.sock'))
+      for (let i = 0; i < 2; i++)
+        t.ok((await readRange(client, 3, 999_997)).equals(disk.subarray(3)), 'the bytes')
+      t.same(await stop('SIGTERM'), [null, 'SIGTERM'])
+    })
 
   await t.test('a damaged snapshot: each place is told once', async (t) => {
     const bytes = readFileSync(join(cwd, 'a.st'))
