@@ -1,3 +1,4 @@
+import type { Duplex } from 'node:stream'
 import { finished, pipeline } from 'node:stream/promises'
 import { roomBefore } from '../transforms/cut-fastcdc.js'
 import { readSource } from '../transforms/reader.js'
@@ -83,7 +84,6 @@ async function run(
   options: PipelineOptions
 ): Promise<SnapshotTotals> {
   const settings = resolveSettings(options)
-  const mode = resolveDictionary(options, settings)
   const names = streams.map((stream) => stream.name)
   const header = makeHeader(settings, names, options.locks !== undefined)
   const { chunker: name, codec, level, chunkSizeMin: min, chunkSizeAvg: avg, chunkSizeMax: max } = settings
@@ -102,18 +102,7 @@ async function run(
     })
     const summary = new Promise<SnapshotTotals>((resolve) => index.once('summary', resolve))
     if (options.onProgress !== undefined) index.on('progress', options.onProgress)
-    // Before the first pass: a source is closed when it has been read.
-    const samples =
-      mode === 'auto' || mode === 'always' ? await sampleAll(streams, avg, options.signal) : undefined
-    const window = options.dictionaryWindow
-    const sampler = dictionarySampler({
-      mode,
-      level,
-      chunkSize: avg,
-      samples,
-      pool,
-      ...(window === undefined ? {} : { windowSize: window })
-    })
+    const sampler = await makeSampler(streams, options, pool)
     if (options.onDictionary !== undefined) sampler.once('dictionary', options.onDictionary)
     const stages = {
       chunker: chunker({ chunker: name, min, avg, max, pool, slabs }),
@@ -141,6 +130,31 @@ async function run(
     await pool.close()
     wipe(sealing?.dataKey)
   }
+}
+
+/**
+ * With samples of the sources, taken before the first pass, since a source is closed when it has been read. A function of
+ * its own, because the frame of `run` would hold on to the samples until the end.
+ */
+async function makeSampler(
+  streams: readonly StreamSource[],
+  options: PipelineOptions,
+  pool: WorkerPool
+): Promise<Duplex> {
+  const settings = resolveSettings(options)
+  const { level, chunkSizeAvg: chunkSize } = settings
+  const mode = resolveDictionary(options, settings)
+  const isTrained = mode === 'auto' || mode === 'always'
+  const samples = isTrained ? await sampleAll(streams, chunkSize, options.signal) : undefined
+  const window = options.dictionaryWindow
+  return dictionarySampler({
+    mode,
+    level,
+    chunkSize,
+    samples,
+    pool,
+    ...(window === undefined ? {} : { windowSize: window })
+  })
 }
 
 /** Samples of all sources; `undefined` when one of them is a pipe. */
