@@ -1,6 +1,6 @@
 import type { Duplex } from 'node:stream'
 import { finished, pipeline } from 'node:stream/promises'
-import { roomBefore } from '../transforms/cut-fastcdc.js'
+import { roomBeforeRead } from '../transforms/cut-fastcdc.js'
 import { readSource } from '../transforms/reader.js'
 import {
   chunker,
@@ -116,7 +116,7 @@ async function run(
     watch = watchStages(stages)
     const done = pipeline(
       [
-        readAll(streams, slabs, name === 'fastcdc' ? roomBefore(max) : 0),
+        readAll(streams, slabs, name === 'fastcdc' ? roomBeforeRead(max) : 0),
         ...Object.values(stages)
       ] as unknown as NodeJS.ReadWriteStream[], // it takes iterables, too
       options.signal === undefined ? {} : { signal: options.signal }

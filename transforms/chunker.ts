@@ -40,7 +40,7 @@ export interface StreamCutter {
  * the chunks of about 2 MiB at a time, in order. Chunks and batches depend on the bytes alone, not on how they
  * arrive.
  *
- * Holds one batch (`cut-fixed.ts`), or one a thread and one more (`cut-fastcdc.ts`): 2 MiB each, or
+ * Holds one batch (`cut-fixed.ts`), or one a thread, at least two (`cut-fastcdc.ts`): 2 MiB each, or
  * the largest chunk where that is more.
  */
 export function chunker(options: ChunkerOptions = {}): Duplex {

@@ -18,6 +18,10 @@ interface SearchedPiece {
 /** Bytes that must lie free before a piece, for an unfinished chunk; a multiple of 4, for the search to be quick. */
 export const roomBefore = (chunkSizeMax: number): number => Math.ceil(chunkSizeMax / 64) * 64
 
+/** The same for pieces that are read, where a piece is as large as a read; larger ones are put together, by copying. */
+export const roomBeforeRead = (chunkSizeMax: number): number =>
+  chunkSizeMax <= memoryLimits.readSize ? roomBefore(chunkSizeMax) : 0
+
 /**
  * Content-defined chunks. Where cuts may be is searched for in several pieces of the stream at once, on the
  * pool; which of them end a chunk is then told one piece after another. The bytes of an unfinished chunk move

@@ -24,16 +24,30 @@ const zeroRunSize = 16 * 1024
  */
 export function findCandidates(bytes: Uint8Array, start: number, levelMin: number): Candidates {
   const found: number[] = []
+  let positions = new Uint32Array(1024)
+  let levels = new Uint8Array(1024)
+  let count = 0
   for (let from = start; from < bytes.length; from += zeroRunSize) {
     const to = Math.min(from + zeroRunSize, bytes.length)
     const end = isZero(bytes.subarray(from, to)) ? Math.min(from + windowSize, to) : to
+    found.length = 0
     scan(bytes, from, end, levelMin, found)
+    if (count + found.length / 2 > positions.length) {
+      const size = 2 * positions.length + zeroRunSize
+      positions = grown(positions, new Uint32Array(size))
+      levels = grown(levels, new Uint8Array(size))
+    }
+    for (let i = 0; i < found.length; i += 2) {
+      positions[count] = found[i] ?? 0
+      levels[count++] = Math.clz32(found[i + 1] ?? 0)
+    }
   }
-  const count = found.length / 2
-  return {
-    positions: Uint32Array.from({ length: count }, (_, i) => found[2 * i] ?? 0),
-    levels: Uint8Array.from({ length: count }, (_, i) => Math.clz32(found[2 * i + 1] ?? 0))
-  }
+  return { positions: positions.slice(0, count), levels: levels.slice(0, count) }
+}
+
+function grown<T extends Uint32Array | Uint8Array>(values: T, larger: T): T {
+  larger.set(values)
+  return larger
 }
 
 const isLittleEndian = new Uint8Array(Uint32Array.of(1).buffer)[0] === 1
@@ -97,34 +111,53 @@ export interface Cutter {
 export function createCutter({ min, avg, max }: FastCdcOptions, start: number): Cutter {
   const { strict, loose } = cutBits(avg)
   let chunkStart = start
-  /** Offsets and levels of those behind `chunkStart` that may still count. */
-  let waiting: { readonly offset: number; readonly level: number }[] = []
+  /** Offsets and levels of those that may still count, from `head` on behind `chunkStart`. */
+  let offsets = new Float64Array(0)
+  let levels = new Uint8Array(0)
+  let head = 0
 
+  const offsetAt = (i: number): number => offsets[i] ?? Infinity
+  const skipTo = (offset: number): void => {
+    while (offsetAt(head) <= offset) head++
+  }
+  const append = (candidates: Candidates, offset: number): void => {
+    const keptCount = offsets.length - head
+    const count = keptCount + candidates.positions.length
+    const newOffsets = new Float64Array(count)
+    const newLevels = new Uint8Array(count)
+    newOffsets.set(offsets.subarray(head))
+    newLevels.set(levels.subarray(head))
+    candidates.positions.forEach((position, i) => (newOffsets[keptCount + i] = offset + position))
+    newLevels.set(candidates.levels, keptCount)
+    offsets = newOffsets
+    levels = newLevels
+    head = 0
+  }
+  /** The first of them that ends a chunk, behind `from` and up to `limit`. */
+  const find = (from: number, centre: number, limit: number): number | undefined => {
+    for (let i = head; offsetAt(i) <= limit; i++) {
+      const isEnd = (levels[i] ?? 0) >= (offsetAt(i) <= centre ? strict : loose)
+      if (offsetAt(i) > from && isEnd) return offsetAt(i)
+    }
+    return undefined
+  }
   const next = (end: number, isLast: boolean): number => {
     const size = end - chunkStart
     if (size <= min) return isLast && size > 0 ? end : -1
     const limit = Math.min(end, chunkStart + max)
     const centre = Math.min(limit, chunkStart + avg)
-    const first = waiting.find(
-      ({ offset, level }) => offset > chunkStart + min && level >= (offset <= centre ? strict : loose)
-    )
-    if (first !== undefined && first.offset <= limit) return first.offset
-    return size >= max || isLast ? limit : -1
+    return find(chunkStart + min, centre, limit) ?? (size >= max || isLast ? limit : -1)
   }
 
   return {
-    cut({ positions, levels }, offset, end, isLast) {
-      positions.forEach((position, i) => {
-        const level = levels[i] ?? 0
-        if (level >= loose) waiting.push({ offset: offset + position, level })
-      })
+    cut(candidates, offset, end, isLast) {
+      append(candidates, offset)
       const start = chunkStart
       const cuts: number[] = []
       for (let at = next(end, isLast); at !== -1; at = next(end, isLast)) {
         cuts.push(at)
         chunkStart = at
-        const kept = waiting.findIndex((candidate) => candidate.offset > at)
-        waiting = kept === -1 ? [] : waiting.slice(kept)
+        skipTo(at)
       }
       return { start, cuts }
     }

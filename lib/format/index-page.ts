@@ -135,6 +135,7 @@ export function holdsEntries(page: PageColumns, { stream, streamOffset, entries 
       page.blockOffsets[index] === entry.blockOffset &&
       page.storedSizes[index] === entry.storedSize &&
       page.innerOffsets[index] === entry.innerOffset &&
+      entry.digest.length === digestSize &&
       entry.digest.every((byte, i) => page.digests[index * digestSize + i] === byte)
     )
   }

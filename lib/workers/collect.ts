@@ -4,7 +4,7 @@ import { runInNewContext } from 'node:vm'
 type Collect = (options: { type: 'minor' }) => void
 
 /** Bytes of codec buffers that may wait to be freed, in each thread. */
-const outputSizeMax = 2 * 1024 * 1024
+const outputSizeMax = 1024 * 1024
 
 let outputSize = 0
 let collect: Collect | undefined

@@ -25,29 +25,32 @@ export interface BatchSlabs extends SlabPool {
 }
 
 /**
- * Reuses slabs, because fresh pages cost as much as compressing them. Keeps at most `slabsKept` free ones;
- * how many are out at once is bounded by the windows of the stages that hold them. A larger slab than the
- * usual is made for the occasion and not kept.
+ * Reuses slabs, because fresh pages cost as much as compressing them, and shared memory that is dropped is not freed
+ * soon. All have one size, the largest that was asked for; `slabsKept` free ones are kept. How many are out at once is
+ * bounded by the windows of the stages that hold them.
  *
- * @param batchSize bytes of a batch; a slab of the usual size holds one, and a quarter more for the frame headers of
- *   its chunks, or for an unfinished chunk before it
+ * @param batchSize bytes of a batch: at first a slab holds one, and a quarter more for the frame headers of its chunks,
+ *   or for an unfinished chunk before it
  */
 export function createSlabPool(batchSize: number = memoryLimits.batchSize): BatchSlabs {
-  const slabSize = batchSize + batchSize / 4
-  const free: SharedArrayBuffer[] = []
+  const step = batchSize / 4
+  let slabSize = batchSize + step
+  let free: SharedArrayBuffer[] = []
   const out = new WeakMap<Uint8Array, Slab>()
+  const isLargeEnough = (memory: SharedArrayBuffer): boolean => memory.byteLength >= pageSkew + slabSize
   return {
     acquire(size, room = 0) {
-      const isUsual = room + size <= slabSize
-      const memory =
-        (isUsual ? free.pop() : undefined) ??
-        new SharedArrayBuffer(pageSkew + (isUsual ? slabSize : room + size))
+      if (room + size > slabSize) {
+        slabSize = Math.ceil((room + size) / step) * step
+        free = []
+      }
+      const memory = free.pop() ?? new SharedArrayBuffer(pageSkew + slabSize)
       let isOut = true
       const slab: Slab = {
         bytes: new Uint8Array(memory, pageSkew + room, size),
         room,
         release() {
-          if (isOut && isUsual && free.length < memoryLimits.slabsKept) free.push(memory)
+          if (isOut && isLargeEnough(memory) && free.length < memoryLimits.slabsKept) free.push(memory)
           isOut = false
         }
       }

@@ -1,6 +1,6 @@
 import t from 'tap'
 import { pipeline } from 'node:stream/promises'
-import { createFastCdc } from '../../lib/chunking/fastcdc.js'
+import { createFastCdc, type FastCdcOptions } from '../../lib/chunking/fastcdc.js'
 import type { StreamStart } from '../../lib/records.js'
 import {
   chunker,
@@ -85,16 +85,28 @@ await t.test('byte by byte, across the end of a batch', async (t) => {
   }
 })
 
-await t.test('the chunks are those of the boundary finder', async (t) => {
-  const bytes = mixedBytes(2 * MiB, 5)
-  const find = createFastCdc({ min: 4 * KiB, avg: 16 * KiB, max: 32 * KiB })
-  const expected: string[] = []
+/** The chunks that `createFastCdc` finds, one after another. */
+function chunksFound(options: FastCdcOptions, bytes: Uint8Array): string[] {
+  const find = createFastCdc(options)
+  const chunks: string[] = []
   for (let start = 0; start < bytes.length;) {
     const end = find(bytes, start, bytes.length, true)
-    expected.push(`${start}+${end - start}`)
+    chunks.push(`${start}+${end - start}`)
     start = end
   }
-  t.equal(chunksOf(await run([bytes], fastcdc), bytes).join(), expected.join())
+  return chunks
+}
+
+await t.test('where every position may be a cut, it is done soon', async (t) => {
+  // The hash of 32 such bytes begins with nine zeros. It took a minute, while each cut looked at all that were left.
+  const bytes = new Uint8Array(8 * MiB).fill(0xe8)
+  const options = { chunker: 'fastcdc', min: 512, avg: 512, max: 1024 } as const
+  t.equal(chunksOf(await run([bytes], options), bytes).join(), chunksFound(options, bytes).join())
+})
+
+await t.test('the chunks are those of the boundary finder', async (t) => {
+  const bytes = mixedBytes(2 * MiB, 5)
+  t.equal(chunksOf(await run([bytes], fastcdc), bytes).join(), chunksFound(fastcdc, bytes).join())
   const fixed = chunksOf(
     await run([bytes.subarray(0, 2_000_001)], { avg: 100_000 }),
     bytes.subarray(0, 2_000_001)
@@ -170,20 +182,23 @@ await t.test('one large buffer is cut as it is asked for, not all at once', asyn
 })
 
 await t.test('released memory is used again and holds the right bytes', async (t) => {
-  const bytes = mixedBytes(16 * MiB, 10)
-  const slabs = createSlabPool()
-  const memory = new Set<ArrayBufferLike>()
-  const found: Buffer[] = []
-  const stage = chunker({ ...fastcdc, slabs })
-  await pipeline(cutEvery(bytes, 100_000), stage, async (batches: AsyncIterable<ChunkBatch>) => {
-    for await (const batch of batches) {
-      memory.add(batch.bytes.buffer)
-      found.push(Buffer.from(batch.bytes))
-      batch.release?.()
-    }
-  })
-  t.equal(difference(Buffer.concat(found), bytes), 'equal')
-  t.ok(memory.size <= 4, `${memory.size} slabs for 8 batches`)
+  const bytes = mixedBytes(32 * MiB, 10)
+  const large = { chunker: 'fastcdc', avg: 2 * MiB } as const
+  for (const options of [fastcdc, large, { avg: 64 * KiB }, { avg: 4 * MiB }]) {
+    const slabs = createSlabPool()
+    const memory = new Set<ArrayBufferLike>()
+    const found: Buffer[] = []
+    const stage = chunker({ ...options, slabs })
+    await pipeline(cutEvery(bytes, 100_000), stage, async (batches: AsyncIterable<ChunkBatch>) => {
+      for await (const batch of batches) {
+        memory.add(batch.bytes.buffer)
+        found.push(Buffer.from(batch.bytes))
+        batch.release?.()
+      }
+    })
+    t.equal(difference(Buffer.concat(found), bytes), 'equal')
+    t.ok(memory.size <= 4, `${memory.size} slabs for 8 or 16 batches`)
+  }
 })
 
 await t.test('bytes of whole slabs give the same batches, without a copy where that can be', async (t) => {

@@ -213,12 +213,17 @@ await t.test('slabs are reused once they are released', (t) => {
   t.end()
 })
 
-await t.test('slabs: large ones are not kept, nor more than a few', (t) => {
+await t.test('slabs: all become as large as the largest, and no more than a few are kept', (t) => {
   const slabs = createSlabPool()
-  const large = slabs.acquire(5 * 1024 * 1024)
+  const small = slabs.acquire(10)
+  slabs.acquire(10).release()
+  const large = slabs.acquire(5 * 1024 * 1024, 1024)
   t.equal(large.bytes.length, 5 * 1024 * 1024)
+  t.equal(large.room, 1024)
   large.release()
-  t.not(slabs.acquire(5 * 1024 * 1024).bytes.buffer, large.bytes.buffer)
+  small.release()
+  t.equal(slabs.acquire(10).bytes.buffer, large.bytes.buffer, 'it serves for less')
+  t.not(slabs.acquire(5 * 1024 * 1024).bytes.buffer, small.bytes.buffer, 'what is too small is not kept')
   const out = Array.from({ length: memoryLimits.slabsKept + 3 }, () => slabs.acquire(10))
   const buffers = new Set(out.map((slab) => slab.bytes.buffer))
   for (const slab of out) slab.release()
