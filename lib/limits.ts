@@ -47,7 +47,7 @@ export const memoryLimits = {
   batchesInWork: (workerCount: number): number => workerCount + 1,
   /** Pieces that are searched for cuts; the newest must wait, because it may turn out to be the last. */
   piecesInWork: (workerCount: number): number => Math.max(2, workerCount),
-  /** Free slabs kept for reuse, each of a batch and a quarter at most. */
+  /** Free slabs kept for reuse; all are of one size, that of the largest batch and a little more. */
   slabsKept: 16,
   /** Dedup table: one unique chunk costs at most this much, its handle included. */
   dedupEntrySizeMax: 48,

@@ -136,7 +136,7 @@ function handleSource(
 ): Source {
   let ahead: Promise<Uint8Array> | undefined
   const readInto = async (bytes: Uint8Array): Promise<Uint8Array> => {
-    // A FileHandle's own `read` takes the main thread half as long again.
+    // It takes less of the main thread than a FileHandle's own `read`.
     const { bytesRead } = await readDescriptor(handle.fd, bytes, 0, bytes.length, null)
     return bytesRead === bytes.length ? bytes : bytes.subarray(0, bytesRead)
   }
