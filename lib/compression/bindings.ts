@@ -5,20 +5,24 @@ import type * as Lz4 from 'lz4-napi'
 
 const load = createRequire(import.meta.url)
 
+let zstd: typeof NodeZstd | undefined
+let asyncZstd: typeof MongoZstd | undefined
+let lz4: typeof Lz4 | undefined
+
 /**
  * The native codecs, each loaded when it is first used: that takes 10 to 30 ms, and a thread needs one or
- * two of them.
+ * two of them. Loaded once: `require` takes half as long as a block to find again what it has.
  */
 export const bindings = {
   /** For blocks: synchronous, any level, dictionaries. */
   get zstd(): typeof NodeZstd {
-    return load('@toondepauw/node-zstd') as typeof NodeZstd
+    return (zstd ??= load('@toondepauw/node-zstd') as typeof NodeZstd)
   },
   /** For index pages: asynchronous, level 3. */
   get asyncZstd(): typeof MongoZstd {
-    return load('@mongodb-js/zstd') as typeof MongoZstd
+    return (asyncZstd ??= load('@mongodb-js/zstd') as typeof MongoZstd)
   },
   get lz4(): typeof Lz4 {
-    return load('lz4-napi') as typeof Lz4
+    return (lz4 ??= load('lz4-napi') as typeof Lz4)
   }
 }
