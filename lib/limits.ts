@@ -68,6 +68,12 @@ export const memoryLimits = {
   loadSizeMax: 4 * MiB,
   /** Plain bytes that random reads decode in one turn of the event loop: codecs' buffers are freed behind it. */
   outputSizeMax: 1 * MiB,
+  /**
+   * Buffers of codecs, in use or not, that wait to be freed, on the main thread and on each other: to look for them takes
+   * a fraction of a millisecond, which whoever reads at random must wait for.
+   */
+  codecGarbageHere: 4 * MiB,
+  codecGarbageThere: 1 * MiB,
   /** What is read ahead of a sequential reader, at first and at most; never more than a quarter of the cache. */
   readAheadMin: 256 * KiB,
   readAheadMax: 4 * MiB,
@@ -139,6 +145,8 @@ export const serveLimits = {
   wholeReadSizeMax: 1 * MiB,
   /** Bytes that one connection may ask for before the others get a turn, though all of it be at hand. */
   turnSize: 1 * MiB,
+  /** After its last reply a server looks out for the next request so long before it sleeps. */
+  pollMs: 0.05,
   /** Requests of one connection in work or unsent. */
   requestCountMax: 128,
   /** Bytes in work or unsent of one connection: its share of `unsentSize`, but within these two. */

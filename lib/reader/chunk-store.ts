@@ -15,13 +15,14 @@ export interface ChunkStore {
    * Reads, decodes and checks chunks, blocks that lie side by side at once, and keeps them. Chunks that
    * somebody is loading already are waited for.
    *
-   * @param use called with each chunk, in any order; never again once the promise is settled
+   * @param use called with each chunk, in any order; never again once the promise is settled. Without it nobody waits
+   * for them
    * @throws CorruptError, SourceError: the first, when all loads are done
    */
   load(
     page: PageColumns,
     indexes: readonly number[],
-    use: (index: number, bytes: Uint8Array) => void
+    use?: (index: number, bytes: Uint8Array) => void
   ): Promise<void>
   /** Whether loading that many bytes would not keep others waiting. */
   hasRoom(size: number): boolean
@@ -32,6 +33,7 @@ export interface ChunkStore {
 /** A group of chunks on its way. */
 interface Loading {
   readonly group: ChunkGroup
+  readonly isAhead: boolean
   readonly keys: string[]
   /** Who wants them. Called while their memory counts as in work, so that nobody holds on to it. */
   readonly users: ((chunks: readonly Uint8Array[]) => void)[]
@@ -57,14 +59,14 @@ export function createChunkStore(
   const loading = new Map<string, { readonly from: Loading; readonly slot: number }>()
   const admission = createAdmission(memoryLimits.loadSizeMax)
 
-  const run = async ({ group, keys, users }: Loading): Promise<void> => {
+  const run = async ({ group, isAhead, keys, users }: Loading): Promise<void> => {
     const size = group.storedSize + group.rawSize
     await admission.enter(size)
     const rooms: ChunkRoom[] = []
     try {
       for (const { rawSize } of group.blocks) rooms.push(cache.reserve(rawSize))
       const chunks = rooms.map(({ bytes }) => bytes)
-      await loadGroup(group, chunks)
+      await loadGroup(group, chunks, isAhead)
       for (const use of users) use(chunks)
       rooms.forEach((room, i) => room.keep(keys[i] ?? ''))
     } catch (error) {
@@ -93,7 +95,7 @@ export function createChunkStore(
             start(open)
             open = undefined
           }
-          open ??= openLoading(openGroup(page, index))
+          open ??= openLoading(openGroup(page, index), use === undefined)
           found = { from: open, slot: addToGroup(open.group, page, index) }
           open.keys.push(key)
           loading.set(key, found)
@@ -101,7 +103,7 @@ export function createChunkStore(
         const { from, slot } = found
         from.users.push((chunks) => {
           const chunk = chunks[slot]
-          if (chunk !== undefined) use(index, chunk)
+          if (chunk !== undefined) use?.(index, chunk)
         })
         const mine = waits.get(from)
         if (mine === undefined) waits.set(from, [index])
@@ -127,11 +129,11 @@ export function createChunkStore(
   return store
 }
 
-function openLoading(group: ChunkGroup): Loading {
+function openLoading(group: ChunkGroup, isAhead: boolean): Loading {
   let resolve: Loading['resolve'] = () => undefined
   let reject: Loading['reject'] = () => undefined
   const done = new Promise<void>((...settle) => ([resolve, reject] = settle))
-  return { group, keys: [], users: [], done, resolve, reject }
+  return { group, isAhead, keys: [], users: [], done, resolve, reject }
 }
 
 /** A chunk's digest and size: chunks of the same bytes are one, wherever their blocks lie. */

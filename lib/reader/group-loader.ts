@@ -1,22 +1,28 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Sealing } from '../crypto/sealing.js'
+import { copyBytes } from '../format/bytes.js'
 import { memoryLimits } from '../limits.js'
 import { decodeBlock, type LoadGroup } from '../workers/decode-tasks.js'
 import { reviveError } from '../workers/messages.js'
 import { inlinePool, type WorkerPool } from '../workers/pool.js'
 import type { SharedDictionary } from '../workers/prepared.js'
 import { createFittingSlabs, ownMemory, sharedMemory } from '../workers/slabs.js'
-import { createAdmission } from './admission.js'
 import { readInto, type ByteSource } from './byte-source.js'
 import type { ChunkGroup } from './chunk-groups.js'
+import { createTurnShare } from './turn-share.js'
 
 /**
  * Reads the frames of a group and puts the checked bytes of each chunk into its part of `chunks`, which
  * threads must be able to see when there are any.
  *
+ * @param isAhead nobody waits for it yet
  * @throws CorruptError, SourceError
  */
-export type GroupLoader = (group: ChunkGroup, chunks: readonly Uint8Array[]) => Promise<void>
+export type GroupLoader = (
+  group: ChunkGroup,
+  chunks: readonly Uint8Array[],
+  isAhead: boolean
+) => Promise<void>
 
 export interface GroupLoaderOptions {
   readonly source: ByteSource
@@ -32,8 +38,8 @@ const framesKept = memoryLimits.loadSizeMax
 const crowdCount = 64
 
 /**
- * Without a pool, everything is decoded on this thread. With one, this thread takes groups that come one at a
- * time, because a message to another one costs as much as decoding a small block. Of those that come many at
+ * Without a pool, everything is decoded on this thread. With one, this thread takes groups that are waited for and come
+ * one at a time, because a message to another one costs as much as decoding a small block. Of those that come many at
  * a time it takes none, though a thread be idle: it has to bring the threads their work.
  */
 export function createGroupLoader(options: GroupLoaderOptions): GroupLoader {
@@ -42,11 +48,12 @@ export function createGroupLoader(options: GroupLoaderOptions): GroupLoader {
   const loadThere = createLoadThere(options)
   let inWork = 0
   let crowd = 0
-  return async (group, chunks) => {
+  return async (group, chunks, isAhead) => {
+    if (isAhead) return loadThere(group, chunks, isAhead)
     crowd = inWork > 0 ? crowdCount : Math.max(0, crowd - 1)
     inWork += 1
     try {
-      await (crowd === 0 ? loadHere(group, chunks) : loadThere(group, chunks))
+      await (crowd === 0 ? loadHere : loadThere)(group, chunks, isAhead)
     } finally {
       inWork -= 1
     }
@@ -56,7 +63,7 @@ export function createGroupLoader(options: GroupLoaderOptions): GroupLoader {
 function createLoadHere({ source, sealing, dictionary }: GroupLoaderOptions): GroupLoader {
   const slabs = createFittingSlabs(framesKept, ownMemory)
   // The bindings hold their buffers until the turn ends, however many readers have one.
-  const outputs = createAdmission(memoryLimits.outputSizeMax)
+  const share = createTurnShare(memoryLimits.outputSizeMax)
   return async ({ offset, storedSize, blocks }, chunks) => {
     const { bytes: frames, release } = slabs.acquire(storedSize)
     try {
@@ -64,9 +71,9 @@ function createLoadHere({ source, sealing, dictionary }: GroupLoaderOptions): Gr
       const context = { frames, where: source.name, sealing, dictionary: await dictionary() }
       for (const [i, block] of blocks.entries()) {
         if (i > 0) await nextTurn() // others get a turn
-        await outputs.enter(block.rawSize)
-        setImmediate(() => outputs.leave(block.rawSize))
-        chunks[i]?.set(decodeBlock(context, block))
+        if (!share.take(block.rawSize)) await share.takeLater(block.rawSize)
+        const chunk = chunks[i]
+        if (chunk !== undefined) copyBytes(decodeBlock(context, block), chunk)
       }
     } finally {
       release()

@@ -1,3 +1,4 @@
+import { copyBytes } from '../format/bytes.js'
 import { findEntry, isHoleAt, type PageColumns } from '../format/index-page.js'
 import type { IndexRoot } from '../format/index-root.js'
 import { memoryLimits } from '../limits.js'
@@ -57,7 +58,7 @@ export function createRandomRead({ root, pages, chunks, cacheSize }: RandomReadO
       const chunkStart = page.starts[index] ?? 0
       const first = Math.max(from, chunkStart)
       const last = Math.min(to, chunkStart + chunk.length)
-      target.set(chunk.subarray(first - chunkStart, last - chunkStart), first - start)
+      copyBytes(chunk.subarray(first - chunkStart, last - chunkStart), target, first - start)
     }
     let missing: number[] | undefined
     for (let index = findEntry(page, from); (page.starts[index] ?? to) < to; index++) {
@@ -79,9 +80,7 @@ export function createRandomRead({ root, pages, chunks, cacheSize }: RandomReadO
       for (let index = findEntry(page, from); (page.starts[index] ?? to) < to; index++)
         if (!isHoleAt(page, index) && chunks.peek(page, index) === undefined) missing.push(index)
       // Readers that wait come first.
-      return missing.length === 0 || !chunks.hasRoom(to - from)
-        ? undefined
-        : chunks.load(page, missing, () => undefined)
+      return missing.length === 0 || !chunks.hasRoom(to - from) ? undefined : chunks.load(page, missing)
     })
   }
 

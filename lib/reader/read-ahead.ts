@@ -12,13 +12,16 @@ interface Cursor {
   end: number
   /** Asked for up to here. */
   aheadEnd: number
-  /** Bytes to be ahead; 0 until a second read has followed the first. */
+  /** Whether a read has followed another here. */
+  isFollowed: boolean
+  /** Bytes to be ahead; 0 until a third read has followed the second. */
   window: number
 }
 
 /**
- * Tells what to read ahead. A read that starts where an earlier one ended is sequential; its window doubles
- * from 256 KiB as it goes on. Holds a few cursors, so that several readers don't disturb each other.
+ * Tells what to read ahead. Two reads that start where the one before ended are sequential: one does by chance, now and
+ * then, among many at random. The window doubles from 256 KiB as it goes on. Holds a few cursors, so that several
+ * readers don't disturb each other.
  *
  * @param windowMax bytes; 0 for none
  */
@@ -32,7 +35,7 @@ export function createReadAhead(
     if (windowMax === 0 || start === end) return undefined
     const at = cursors.findIndex((cursor) => cursor.end === start && cursor.stream === stream)
     if (at === -1) {
-      cursors.push({ stream, end, aheadEnd: end, window: 0 })
+      cursors.push({ stream, end, aheadEnd: end, isFollowed: false, window: 0 })
       if (cursors.length > readCursorCount) cursors.shift()
       return undefined
     }
@@ -40,6 +43,10 @@ export function createReadAhead(
     cursors.push(cursor)
     cursor.end = end
     cursor.aheadEnd = Math.max(cursor.aheadEnd, end)
+    if (!cursor.isFollowed) {
+      cursor.isFollowed = true
+      return undefined
+    }
     // Half a window at a time: a request for each small read would be none the better.
     if (cursor.window > 0 && cursor.aheadEnd - end > cursor.window / 2) return undefined
     cursor.window = Math.min(windowMax, Math.max(readAheadMin, cursor.window * 2))

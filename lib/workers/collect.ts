@@ -1,11 +1,11 @@
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
+import { isMainThread } from 'node:worker_threads'
+import { memoryLimits } from '../limits.js'
 
 type Collect = (options: { type: 'minor' }) => void
 
-/** Bytes of codec buffers that may wait to be freed, in each thread. */
-const outputSizeMax = 1024 * 1024
-
+const garbageMax = isMainThread ? memoryLimits.codecGarbageHere : memoryLimits.codecGarbageThere
 let outputSize = 0
 let collect: Collect | undefined
 
@@ -17,7 +17,7 @@ let collect: Collect | undefined
  */
 export function countOutput(size: number): void {
   outputSize += size
-  if (outputSize < outputSizeMax) return
+  if (outputSize < garbageMax) return
   outputSize = 0
   collect ??= openCollector()
   collect({ type: 'minor' })

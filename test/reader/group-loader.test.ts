@@ -4,15 +4,16 @@ import { writeFields } from '../../lib/format/bytes.js'
 import { blake3 } from '../../lib/format/digest.js'
 import { blockPrefixSize, encodeFrame } from '../../lib/format/frame.js'
 import { memoryLimits } from '../../lib/limits.js'
+import type { ChunkGroup } from '../../lib/reader/chunk-groups.js'
 import { createGroupLoader } from '../../lib/reader/group-loader.js'
-import { inlinePool } from '../../lib/workers/pool.js'
+import { createWorkerPool, inlinePool } from '../../lib/workers/pool.js'
 import { randomBytes } from '../helpers/data.js'
 import { memorySource } from '../helpers/snapshots.js'
 
 const KiB = 1024
 
-await t.test('however many read at once, one turn decodes no more than its share', async (t) => {
-  const chunk = randomBytes(256 * KiB, 1)
+/** A group of one chunk that is stored as it is, and the snapshot's bytes. */
+function oneChunk(chunk: Uint8Array): { frame: Uint8Array; group: ChunkGroup } {
   const payload = Buffer.concat([writeFields(blockPrefixSize).u64(0).done(), chunk])
   const frame = encodeFrame(payload, { type: 'block', rawSize: chunk.length })
   const place = {
@@ -21,14 +22,15 @@ await t.test('however many read at once, one turn decodes no more than its share
     offset: 0,
     rawStart: 0,
     rawSize: chunk.length,
-    innerOffset: 0
+    innerOffset: 0,
+    digest: blake3(chunk)
   }
-  const group = {
-    offset: 0,
-    storedSize: frame.length,
-    rawSize: chunk.length,
-    blocks: [{ ...place, digest: blake3(chunk) }]
-  }
+  return { frame, group: { offset: 0, storedSize: frame.length, rawSize: chunk.length, blocks: [place] } }
+}
+
+await t.test('however many read at once, one turn decodes no more than its share', async (t) => {
+  const chunk = randomBytes(256 * KiB, 1)
+  const { frame, group } = oneChunk(chunk)
   const load = createGroupLoader({
     source: memorySource(frame),
     sealing: undefined,
@@ -36,7 +38,7 @@ await t.test('however many read at once, one turn decodes no more than its share
     pool: inlinePool
   })
   const chunks = Array.from({ length: 64 }, () => Buffer.alloc(chunk.length))
-  const loaded = Promise.all(chunks.map((into) => load(group, [into])))
+  const loaded = Promise.all(chunks.map((into) => load(group, [into], false)))
   const countFilled = (): number => chunks.filter((bytes) => bytes.equals(chunk)).length
 
   const steps: number[] = []
@@ -49,3 +51,39 @@ await t.test('however many read at once, one turn decodes no more than its share
   await loaded
   t.ok(Math.max(...steps) <= memoryLimits.outputSizeMax / chunk.length, `in steps of ${steps.join(', ')}`)
 })
+
+await t.test(
+  'who does it: this thread what comes alone, others a crowd and what is read ahead',
+  async (t) => {
+    const chunk = randomBytes(64 * KiB, 2)
+    const { frame, group } = oneChunk(chunk)
+    const pool = createWorkerPool(1)
+    let sentCount = 0
+    const load = createGroupLoader({
+      source: memorySource(frame),
+      sealing: undefined,
+      dictionary: () => Promise.resolve(undefined),
+      pool: {
+        ...pool,
+        run(name, args) {
+          sentCount += 1
+          return pool.run(name, args)
+        }
+      }
+    })
+    const read = async (isAhead: boolean): Promise<void> => {
+      const into = Buffer.from(new SharedArrayBuffer(chunk.length))
+      await load(group, [into], isAhead)
+      t.ok(into.equals(chunk))
+    }
+    await read(false)
+    t.equal(sentCount, 0)
+    await Promise.all([read(true), read(false)])
+    t.equal(sentCount, 1, 'what is read ahead, and it makes no crowd')
+    await Promise.all([read(false), read(false)])
+    t.equal(sentCount, 2, 'the second of two')
+    await read(false)
+    t.equal(sentCount, 3, 'and those that come soon behind')
+    await pool.close()
+  }
+)
