@@ -1,3 +1,5 @@
+import type { Activity } from './polling.js'
+
 /** Lets work in while its count and its sum of bytes are within bounds; what comes later waits in line. */
 export interface Gate {
   /**
@@ -14,11 +16,14 @@ export interface Gate {
   close(): void
 }
 
+const ignored: Activity = { began: () => undefined, ended: () => undefined }
+
 /**
  * @param sizeMax bytes; asked each time, since it may depend on who else is there
  * @param countMax pieces of work
+ * @param activity told when the first one gets in, and when the last one is done
  */
-export function createGate(sizeMax: () => number, countMax: number): Gate {
+export function createGate(sizeMax: () => number, countMax: number, activity = ignored): Gate {
   const waiting: { readonly size: number; readonly resolve: (isIn: boolean) => void }[] = []
   let idlers: (() => void)[] = []
   let held = 0
@@ -28,7 +33,7 @@ export function createGate(sizeMax: () => number, countMax: number): Gate {
   const hasRoom = (size: number): boolean => count === 0 || (count < countMax && held + size <= sizeMax())
   const admit = (size: number): void => {
     held += size
-    count++
+    if (count++ === 0) activity.began()
   }
   const wakeIdlers = (): void => {
     for (const wake of idlers) wake()
@@ -51,7 +56,9 @@ export function createGate(sizeMax: () => number, countMax: number): Gate {
         admit(next.size)
         next.resolve(true)
       }
-      if (count === 0) wakeIdlers()
+      if (count > 0) return
+      activity.ended()
+      wakeIdlers()
     },
     idle: () =>
       count === 0 || isClosed ? Promise.resolve() : new Promise((resolve) => idlers.push(resolve)),

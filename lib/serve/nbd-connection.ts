@@ -14,12 +14,14 @@ import type { Snapshot } from '../reader/open-snapshot.js'
 import { createInput, type Input } from './input.js'
 import { transmit } from './nbd-transmission.js'
 import { createOutput, type Output } from './output.js'
+import type { Activity } from './polling.js'
 import type { ReplyBuffers } from './reply-buffers.js'
 
 export interface NbdContext {
   readonly snapshot: Snapshot
   readonly buffers: ReplyBuffers
   readonly exports: readonly [Export, ...Export[]]
+  readonly activity: Activity
   /** Bytes that one connection may have in work or unsent, at this moment. */
   readonly connectionSizeMax: () => number
   /** Tells of a read that failed. */

@@ -4,6 +4,7 @@ import type { Export } from '../nbd/negotiation.js'
 import type { Snapshot } from '../reader/open-snapshot.js'
 import { authorityOf, listen, uriPath, type Address } from './address.js'
 import { connectNbd, type NbdConnection } from './nbd-connection.js'
+import { createPolling } from './polling.js'
 import { createReplyBuffers } from './reply-buffers.js'
 
 /** A server that listens. */
@@ -35,6 +36,7 @@ export async function serveNbd(
     snapshot,
     buffers: createReplyBuffers(),
     exports: [first, ...others] as const,
+    activity: createPolling(),
     connectionSizeMax: () =>
       Math.min(
         serveLimits.connectionSizeMax,

@@ -5,9 +5,11 @@ import { decodeRequest, requestSize, type Request } from '../nbd/protocol.js'
 import { createGate } from './gate.js'
 import type { Input } from './input.js'
 import { createReplies, type Replies, type ReplyContext } from './nbd-replies.js'
+import type { Activity } from './polling.js'
 
 export interface TransmissionOptions extends Omit<ReplyContext, 'gate'> {
   readonly input: Input
+  readonly activity: Activity
   /** Bytes that this connection may have in work or unsent, at this moment. */
   readonly connectionSizeMax: () => number
   /** Called when no more requests are taken; what is in work is still answered. */
@@ -25,8 +27,8 @@ const smallestTurn = 8 * 1024
  * @returns whether it ended in order: by NBD_CMD_DISC, by an end of the input, or because it was stopped
  */
 export async function transmit(options: TransmissionOptions): Promise<boolean> {
-  const { input, connectionSizeMax, onLeaving } = options
-  const gate = createGate(connectionSizeMax, serveLimits.requestCountMax)
+  const { input, activity, connectionSizeMax, onLeaving } = options
+  const gate = createGate(connectionSizeMax, serveLimits.requestCountMax, activity)
   const answer = createAnswer({ ...options, gate }, input)
   let sinceTurn = 0
   try {
