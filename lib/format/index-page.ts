@@ -100,6 +100,11 @@ export function columnsSize(entryCount: number): number {
   return entryCount * (8 + 1 + digestSize + 8 + 4 + 4) + 8
 }
 
+/** Bytes of the stream that an entry stands for. */
+export function rawSizeAt({ starts }: PageColumns, index: number): number {
+  return (starts[index + 1] ?? 0) - (starts[index] ?? 0)
+}
+
 export const isHoleAt = ({ kinds: column }: PageColumns, index: number): boolean => column[index] === 2
 
 /** A copy: a view would take the whole column along when it is sent to a thread. */

@@ -1,4 +1,4 @@
-import type { BlockPlace } from './check-block.js'
+import { blockAt, type BlockList } from './block-list.js'
 
 /** One read of a file, bytes. */
 export interface BlockRead {
@@ -9,10 +9,11 @@ export interface BlockRead {
   readonly offset: number
 }
 
-/** The reads that get all blocks, which are in the order of their `start`: blocks side by side are one. */
-export function* readsOf(blocks: readonly BlockPlace[]): Generator<BlockRead, void> {
+/** The reads that get all blocks: blocks side by side are one. */
+export function* readsOf(blocks: BlockList): Generator<BlockRead, void> {
   let read: BlockRead | undefined
-  for (const { start, storedSize, offset } of blocks) {
+  for (let i = 0; i < blocks.count; i++) {
+    const { start, storedSize, offset } = blockAt(blocks, i)
     if (read !== undefined && start < read.start + read.size) continue // another chunk of the same block
     const isNext = read !== undefined && read.offset + read.size === offset
     if (read !== undefined && !isNext) yield read

@@ -1,43 +1,67 @@
-import { digestAt, type PageColumns } from '../format/index-page.js'
+import { digestSize } from '../format/digest.js'
+import { rawSizeAt, type PageColumns } from '../format/index-page.js'
 import { memoryLimits } from '../limits.js'
+import { listBlocks, type BlockList } from './block-list.js'
 import type { BlockPlace } from './check-block.js'
 
 /** Chunks whose blocks lie side by side in the file, so that one read gets them. */
 export interface ChunkGroup {
+  readonly page: PageColumns
+  /** Their entries in the page. */
+  readonly indexes: number[]
+  /** Of the first block. */
   readonly offset: number
   storedSize: number
   rawSize: number
-  readonly blocks: BlockPlace[]
 }
 
 export function openGroup(page: PageColumns, index: number): ChunkGroup {
-  return { offset: page.blockOffsets[index] ?? 0, storedSize: 0, rawSize: 0, blocks: [] }
+  return { page, indexes: [], offset: page.blockOffsets[index] ?? 0, storedSize: 0, rawSize: 0 }
 }
 
 /** Whether the entry's block is the group's last one or follows it, and the group has room. */
-export function canTake(group: ChunkGroup, page: PageColumns, index: number): boolean {
+export function canTake(group: ChunkGroup, index: number): boolean {
   if (group.rawSize >= memoryLimits.runSize) return false
-  const offset = page.blockOffsets[index] ?? 0
-  return offset === group.offset + group.storedSize || offset === group.blocks.at(-1)?.offset
+  const offset = group.page.blockOffsets[index] ?? 0
+  return offset === group.offset + group.storedSize || offset === lastBlock(group)
 }
 
 /** Enters the chunk, and gives its place in the group. */
-export function addToGroup(group: ChunkGroup, page: PageColumns, index: number): number {
-  const offset = page.blockOffsets[index] ?? 0
-  const storedSize = page.storedSizes[index] ?? 0
-  const rawSize = (page.starts[index + 1] ?? 0) - (page.starts[index] ?? 0)
-  const last = group.blocks.at(-1)
-  const isSame = last?.offset === offset
-  group.blocks.push({
-    start: isSame ? last.start : group.storedSize,
-    storedSize,
-    offset,
-    rawStart: group.rawSize,
-    rawSize,
-    innerOffset: page.innerOffsets[index] ?? 0,
-    digest: digestAt(page, index)
+export function addToGroup(group: ChunkGroup, index: number): number {
+  const { page, indexes } = group
+  if (page.blockOffsets[index] !== lastBlock(group)) group.storedSize += page.storedSizes[index] ?? 0
+  group.rawSize += rawSizeAt(page, index)
+  return indexes.push(index) - 1
+}
+
+/**
+ * The chunks of those entries of a page side by side in memory, and so the frames of their blocks; chunks of one block
+ * that follow each other share its frame.
+ */
+export function listChunks(page: PageColumns, indexes: readonly number[]): BlockList {
+  let start = 0
+  let end = 0
+  let rawStart = 0
+  let last: number | undefined
+  const places = indexes.map((index): BlockPlace => {
+    const offset = page.blockOffsets[index] ?? 0
+    const storedSize = page.storedSizes[index] ?? 0
+    const rawSize = rawSizeAt(page, index)
+    if (offset !== last) {
+      start = end
+      end += storedSize
+      last = offset
+    }
+    const digest = page.digests.subarray(index * digestSize, (index + 1) * digestSize)
+    const innerOffset = page.innerOffsets[index] ?? 0
+    const place = { start, storedSize, offset, rawStart, rawSize, innerOffset, digest }
+    rawStart += rawSize
+    return place
   })
-  if (!isSame) group.storedSize += storedSize
-  group.rawSize += rawSize
-  return group.blocks.length - 1
+  return listBlocks(places)
+}
+
+function lastBlock({ page, indexes }: ChunkGroup): number | undefined {
+  const last = indexes.at(-1)
+  return last === undefined ? undefined : page.blockOffsets[last]
 }

@@ -1,5 +1,5 @@
 import { digestSize } from '../format/digest.js'
-import type { PageColumns } from '../format/index-page.js'
+import { rawSizeAt, type PageColumns } from '../format/index-page.js'
 import { memoryLimits } from '../limits.js'
 import { sharedMemory } from '../workers/slabs.js'
 import { createAdmission } from './admission.js'
@@ -42,6 +42,13 @@ interface Loading {
   readonly reject: (error: unknown) => void
 }
 
+/** What one reader wants of a group: entries of the page, and their places in the group. */
+interface Part {
+  readonly from: Loading
+  readonly slots: number[]
+  readonly indexes: number[]
+}
+
 /**
  * An eighth of `cacheSize` is left for the frames that chunks are decoded from. A chunk that is not kept any more
  * gives its memory to the next one; that is safe because nobody looks at a chunk after the turn of the event loop
@@ -56,7 +63,7 @@ export function createChunkStore(
   newMemory = sharedMemory
 ): ChunkStore {
   const cache = createChunkCache(cacheSize - Math.floor(cacheSize / 8), newMemory)
-  const loading = new Map<string, { readonly from: Loading; readonly slot: number }>()
+  const loading = new Map<string, Loading>()
   const admission = createAdmission(memoryLimits.loadSizeMax)
 
   const run = async ({ group, isAhead, keys, users }: Loading): Promise<void> => {
@@ -64,7 +71,7 @@ export function createChunkStore(
     await admission.enter(size)
     const rooms: ChunkRoom[] = []
     try {
-      for (const { rawSize } of group.blocks) rooms.push(cache.reserve(rawSize))
+      for (const index of group.indexes) rooms.push(cache.reserve(rawSizeAt(group.page, index)))
       const chunks = rooms.map(({ bytes }) => bytes)
       await loadGroup(group, chunks, isAhead)
       for (const use of users) use(chunks)
@@ -85,41 +92,34 @@ export function createChunkStore(
   const store: ChunkStore = {
     peek: (page, index) => cache.peek(keyOf(page, index)),
     async load(page, indexes, use) {
-      const waits = new Map<Loading, number[]>()
+      const parts: Part[] = []
       let open: Loading | undefined
       for (const index of indexes) {
         const key = keyOf(page, index)
-        let found = loading.get(key)
-        if (found === undefined) {
-          if (open !== undefined && !canTake(open.group, page, index)) {
-            start(open)
-            open = undefined
-          }
-          open ??= openLoading(openGroup(page, index), use === undefined)
-          found = { from: open, slot: addToGroup(open.group, page, index) }
-          open.keys.push(key)
-          loading.set(key, found)
+        const found = loading.get(key)
+        if (found !== undefined) {
+          addToPart(parts, found, found.keys.indexOf(key), index, use)
+          continue
         }
-        const { from, slot } = found
-        from.users.push((chunks) => {
-          const chunk = chunks[slot]
-          if (chunk !== undefined) use?.(index, chunk)
-        })
-        const mine = waits.get(from)
-        if (mine === undefined) waits.set(from, [index])
-        else mine.push(index)
+        if (open !== undefined && !canTake(open.group, index)) {
+          start(open)
+          open = undefined
+        }
+        open ??= openLoading(openGroup(page, index), use === undefined)
+        open.keys.push(key)
+        loading.set(key, open)
+        addToPart(parts, open, addToGroup(open.group, index), index, use)
       }
       if (open !== undefined) start(open)
       // All must be done, even when one fails: the caller's memory may be used for something else then.
-      const parts = [...waits]
-      const ends = await Promise.allSettled(parts.map(([{ done }]) => done))
+      const ends = await Promise.allSettled(parts.map(({ from }) => from.done))
       const again: number[] = []
       for (const [i, end] of ends.entries()) {
-        if (end.status !== 'rejected') continue
-        const [from, mine] = parts[i] ?? []
+        const part = parts[i]
+        if (end.status !== 'rejected' || part === undefined) continue
         // What is damaged may be a chunk that only somebody else in the group wanted.
-        if (from === undefined || mine === undefined || from.keys.length <= mine.length) throw end.reason
-        again.push(...mine)
+        if (part.from.keys.length <= part.indexes.length) throw end.reason
+        again.push(...part.indexes)
       }
       if (again.length > 0) await store.load(page, again, use)
     },
@@ -129,6 +129,31 @@ export function createChunkStore(
   return store
 }
 
+/** Adds a chunk to what is wanted of a group. */
+function addToPart(
+  parts: Part[],
+  from: Loading,
+  slot: number,
+  index: number,
+  use?: (index: number, bytes: Uint8Array) => void
+): void {
+  const found = parts.at(-1)?.from === from ? parts.at(-1) : parts.find((one) => one.from === from)
+  if (found !== undefined) {
+    found.slots.push(slot)
+    found.indexes.push(index)
+    return
+  }
+  const part: Part = { from, slots: [slot], indexes: [index] }
+  parts.push(part)
+  if (use === undefined) return
+  from.users.push((chunks) => {
+    for (const [i, one] of part.indexes.entries()) {
+      const chunk = chunks[part.slots[i] ?? -1]
+      if (chunk !== undefined) use(one, chunk)
+    }
+  })
+}
+
 function openLoading(group: ChunkGroup, isAhead: boolean): Loading {
   let resolve: Loading['resolve'] = () => undefined
   let reject: Loading['reject'] = () => undefined
@@ -136,8 +161,11 @@ function openLoading(group: ChunkGroup, isAhead: boolean): Loading {
   return { group, isAhead, keys: [], users: [], done, resolve, reject }
 }
 
+const keyBytes = Buffer.alloc(digestSize + 4)
+
 /** A chunk's digest and size: chunks of the same bytes are one, wherever their blocks lie. */
-function keyOf({ digests, starts }: PageColumns, index: number): string {
-  const digest = Buffer.from(digests.buffer, digests.byteOffset + index * digestSize, digestSize)
-  return `${digest.toString('latin1')}${(starts[index + 1] ?? 0) - (starts[index] ?? 0)}`
+function keyOf(page: PageColumns, index: number): string {
+  keyBytes.set(page.digests.subarray(index * digestSize, (index + 1) * digestSize))
+  keyBytes.writeUInt32LE(rawSizeAt(page, index), digestSize)
+  return keyBytes.toString('latin1')
 }

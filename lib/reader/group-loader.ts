@@ -7,8 +7,9 @@ import { reviveError } from '../workers/messages.js'
 import { inlinePool, type WorkerPool } from '../workers/pool.js'
 import type { SharedDictionary } from '../workers/prepared.js'
 import { createFittingSlabs, ownMemory, sharedMemory } from '../workers/slabs.js'
+import { blockAt } from './block-list.js'
 import { readInto, type ByteSource } from './byte-source.js'
-import type { ChunkGroup } from './chunk-groups.js'
+import { listChunks, type ChunkGroup } from './chunk-groups.js'
 import { createTurnShare } from './turn-share.js'
 
 /**
@@ -64,16 +65,17 @@ function createLoadHere({ source, sealing, dictionary }: GroupLoaderOptions): Gr
   const slabs = createFittingSlabs(framesKept, ownMemory)
   // The bindings hold their buffers until the turn ends, however many readers have one.
   const share = createTurnShare(memoryLimits.outputSizeMax)
-  return async ({ offset, storedSize, blocks }, chunks) => {
+  return async ({ page, indexes, offset, storedSize }, chunks) => {
     const { bytes: frames, release } = slabs.acquire(storedSize)
     try {
       await readInto(source, offset, frames)
       const context = { frames, where: source.name, sealing, dictionary: await dictionary() }
-      for (const [i, block] of blocks.entries()) {
+      const blocks = listChunks(page, indexes)
+      for (const [i, chunk] of chunks.entries()) {
         if (i > 0) await nextTurn() // others get a turn
+        const block = blockAt(blocks, i)
         if (!share.take(block.rawSize)) await share.takeLater(block.rawSize)
-        const chunk = chunks[i]
-        if (chunk !== undefined) copyBytes(decodeBlock(context, block), chunk)
+        copyBytes(decodeBlock(context, block), chunk)
       }
     } finally {
       release()
@@ -132,11 +134,12 @@ function createLoadThere({ source, sealing, dictionary: read, pool }: GroupLoade
     }
   }
 
-  return async ({ offset, storedSize, blocks }, chunks) => {
+  return async ({ page, indexes, offset, storedSize }, chunks) => {
     const slab = source.fd === undefined ? slabs.acquire(storedSize) : undefined
     try {
       if (slab !== undefined) await readInto(source, offset, slab.bytes)
       await new Promise<void>((resolve, reject) => {
+        const blocks = listChunks(page, indexes)
         waiting.push({ frames: slab?.bytes, storedSize, blocks, chunks, resolve, reject })
         dispatch()
       })

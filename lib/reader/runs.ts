@@ -1,14 +1,15 @@
 import type { Sealing } from '../crypto/sealing.js'
-import { entryAt, findEntry, type ChunkEntry } from '../format/index-page.js'
+import { findEntry, isHoleAt, rawSizeAt, type PageColumns } from '../format/index-page.js'
 import type { IndexRoot } from '../format/index-root.js'
 import { memoryLimits } from '../limits.js'
 import type { WorkerPool } from '../workers/pool.js'
 import type { SharedDictionary } from '../workers/prepared.js'
 import type { Slab, SlabPool } from '../workers/slabs.js'
 import type { WriteTarget } from '../workers/decode-tasks.js'
+import { framesSize, type BlockList } from './block-list.js'
 import { readsOf } from './block-reads.js'
 import { readInto, type ByteSource } from './byte-source.js'
-import type { BlockPlace } from './check-block.js'
+import { listChunks } from './chunk-groups.js'
 import { findPage } from './find-page.js'
 import { inOrder } from './ordered.js'
 import type { PageStore } from './page-store.js'
@@ -54,12 +55,13 @@ interface ChunkGroup {
   readonly kind: 'chunks'
   readonly offset: number
   readonly rawSize: number
-  readonly entries: readonly ChunkEntry[]
+  readonly blocks: BlockList
 }
 
 /** The bytes of a range of `stream`, about 1 MiB at a time, decoded in parallel, in order. */
 export function readRuns(context: ReadContext, stream: number, range: Range): AsyncGenerator<Run, void> {
-  return runsOf(context, stream, range, (group) => loadGroup(context, group))
+  const window = memoryLimits.runsInWork(context.pool.size)
+  return runsOf(context, stream, range, window, (group) => loadGroup(context, group))
 }
 
 /**
@@ -72,18 +74,19 @@ export function writeRuns(
   range: Range,
   target: WriteTarget
 ): AsyncGenerator<HoleRun | WrittenRun, void> {
-  return runsOf(context, stream, range, (group) => writeGroup(context, group, range, target))
+  const window = memoryLimits.runsInWork(context.pool.size)
+  return runsOf(context, stream, range, window, (group) => writeGroup(context, group, range, target))
 }
 
 function runsOf<Loaded extends DataRun | WrittenRun>(
   context: ReadContext,
   stream: number,
   range: Range,
+  window: number,
   load: (group: ChunkGroup) => Promise<Loaded>
 ): AsyncGenerator<HoleRun | Loaded, void> {
   const work = async (item: HoleRun | ChunkGroup): Promise<HoleRun | Loaded> =>
     item.kind === 'hole' ? item : load(item)
-  const window = memoryLimits.runsInWork(context.pool.size)
   return clip(inOrder(groups(context, stream, range), work, window), range)
 }
 
@@ -93,12 +96,14 @@ async function* groups(
   stream: number,
   { start, end }: Range
 ): AsyncGenerator<HoleRun | ChunkGroup> {
-  let open: ChunkEntry[] = []
-  let openOffset = 0
+  let open: number[] = []
   let openSize = 0
   let openStored = 0
-  const close = function* (): Generator<ChunkGroup> {
-    if (open.length > 0) yield { kind: 'chunks', offset: openOffset, rawSize: openSize, entries: open }
+  const close = function* (page: PageColumns): Generator<ChunkGroup> {
+    const [first] = open
+    if (first === undefined) return
+    const offset = page.starts[first] ?? 0
+    yield { kind: 'chunks', offset, rawSize: openSize, blocks: listChunks(page, open) }
     open = []
     openSize = 0
     openStored = 0
@@ -110,31 +115,29 @@ async function* groups(
     for (let index = findEntry(page, start); index < page.entryCount; index++) {
       const entryOffset = page.starts[index] ?? end
       if (entryOffset >= end) break
-      const entry = entryAt(page, index)
-      if (entry.kind === 'hole') {
-        yield* close()
-        yield { kind: 'hole', offset: entryOffset, size: entry.rawSize }
+      const rawSize = rawSizeAt(page, index)
+      if (isHoleAt(page, index)) {
+        yield* close(page)
+        yield { kind: 'hole', offset: entryOffset, size: rawSize }
         continue
       }
+      const storedSize = page.storedSizes[index] ?? 0
       const isFull =
-        openSize + entry.rawSize > memoryLimits.runSize ||
-        openStored + entry.storedSize > 2 * memoryLimits.runSize
-      if (isFull) yield* close()
-      if (open.length === 0) openOffset = entryOffset
-      open.push(entry)
-      openSize += entry.rawSize
-      openStored += entry.storedSize
+        openSize + rawSize > memoryLimits.runSize || openStored + storedSize > 2 * memoryLimits.runSize
+      if (isFull) yield* close(page)
+      open.push(index)
+      openSize += rawSize
+      openStored += storedSize
     }
+    yield* close(page)
   }
-  yield* close()
 }
 
 /** Reads the frames of a group, adjacent ones at once, and decodes them. */
 async function loadGroup(
   { source, pool, slabs, sealing, dictionary }: ReadContext,
-  { entries, offset, rawSize }: ChunkGroup
+  { blocks, offset, rawSize }: ChunkGroup
 ): Promise<DataRun> {
-  const blocks = placesOf(entries)
   const stored = await readFrames(source, slabs, blocks)
   const raw = slabs.acquire(rawSize)
   await pool.run('decodeBlocks', {
@@ -152,14 +155,13 @@ async function loadGroup(
 /** The same, and writes the chunks, as far as they are in the range of the stream. */
 async function writeGroup(
   { source, pool, slabs, sealing, dictionary }: ReadContext,
-  { entries, offset, rawSize }: ChunkGroup,
+  { blocks, offset, rawSize }: ChunkGroup,
   { start, end }: Range,
   target: WriteTarget
 ): Promise<WrittenRun> {
-  const blocks = placesOf(entries)
   // A thread reads a file itself.
   const stored = source.fd === undefined ? await readFrames(source, slabs, blocks) : undefined
-  await pool.run('writeBlocks', {
+  const args = {
     fd: source.fd,
     frames: stored?.bytes,
     blocks,
@@ -169,25 +171,14 @@ async function writeGroup(
     where: source.name,
     sealing,
     dictionary: await dictionary()
-  })
+  }
+  await pool.run('writeBlocks', args)
   stored?.release()
   return { kind: 'written', offset, size: rawSize }
 }
 
-/** Frames and chunks of a group side by side in memory. */
-function placesOf(entries: readonly ChunkEntry[]): BlockPlace[] {
-  let start = 0
-  let rawStart = 0
-  return entries.map(({ blockOffset, storedSize, rawSize, innerOffset, digest }) => {
-    const place = { start, storedSize, offset: blockOffset, rawStart, rawSize, innerOffset, digest }
-    start += storedSize
-    rawStart += rawSize
-    return place
-  })
-}
-
-async function readFrames(source: ByteSource, slabs: SlabPool, blocks: readonly BlockPlace[]): Promise<Slab> {
-  const slab = slabs.acquire(blocks.reduce((sum, { storedSize }) => sum + storedSize, 0))
+async function readFrames(source: ByteSource, slabs: SlabPool, blocks: BlockList): Promise<Slab> {
+  const slab = slabs.acquire(framesSize(blocks))
   for (const { start, size, offset } of readsOf(blocks))
     await readInto(source, offset, slab.bytes.subarray(start, start + size))
   return slab

@@ -8,6 +8,7 @@ import { createWorkerPool, inlinePool, type WorkerPool } from '../workers/pool.j
 import type { SharedDictionary } from '../workers/prepared.js'
 import { createSlabPool, type SlabPool } from '../workers/slabs.js'
 import type { ByteSource } from './byte-source.js'
+import { listBlocks } from './block-list.js'
 import { frameSpans, openSpan, type FrameSpan } from './frame-spans.js'
 import { readDictionary } from './dictionary.js'
 import { createKnownBlocks, type KnownBlocks } from './known-blocks.js'
@@ -105,7 +106,8 @@ async function checkFrames(
       layout.take(frame, span.bytes.subarray(frame.start, frame.start + frame.size))
     )
     if (span.frames.some(({ header }) => header.type === 'dictionary')) onDictionary()
-    await pool.run('decodeBlocks', { frames: span.bytes, blocks, where: source.name, dictionary })
+    const decode = { frames: span.bytes, blocks: listBlocks(blocks), where: source.name, dictionary }
+    await pool.run('decodeBlocks', decode)
     span.release()
     return blocks.length
   }

@@ -3,8 +3,9 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import { openFrame, type Sealing } from '../crypto/sealing.js'
 import { copyBytes } from '../format/bytes.js'
 import { memoryLimits } from '../limits.js'
-import { checkBlockFrame, type BlockPlace } from '../reader/check-block.js'
+import { blockAt, framesSize, type BlockList } from '../reader/block-list.js'
 import { readsOf, type BlockRead } from '../reader/block-reads.js'
+import { checkBlockFrame, type BlockPlace } from '../reader/check-block.js'
 import type { Range } from '../reader/ranges.js'
 import { becameShorter, sourceError } from '../source/source-error.js'
 import { writeAllSync } from '../target/write-all.js'
@@ -38,7 +39,7 @@ export async function openFrames({ sealing, bytes, frames, target, where }: Open
 export interface DecodeBlocksArgs {
   /** Whole block frames, sealed when `sealing` is there. */
   readonly frames: Uint8Array
-  readonly blocks: readonly BlockPlace[]
+  readonly blocks: BlockList
   /** Takes the chunks' plain bytes, each at its `rawStart`; without it they are only checked. */
   readonly bytes?: Uint8Array
   readonly where: string
@@ -49,7 +50,8 @@ export interface DecodeBlocksArgs {
 
 /** Decodes block frames and checks checksum, sizes and digest of each. */
 export async function decodeBlocks(args: DecodeBlocksArgs): Promise<void> {
-  for (const block of args.blocks) {
+  for (let i = 0; i < args.blocks.count; i++) {
+    const block = blockAt(args.blocks, i)
     const raw = decodeBlock(args, block) // also where nobody wants the bytes: that checks them
     if (args.bytes !== undefined) copyBytes(raw, args.bytes, block.rawStart)
     await nextTurn()
@@ -77,7 +79,7 @@ export function decodeBlock(
 export interface LoadGroup {
   /** The frames, where there is no file to read them from. */
   readonly frames?: Uint8Array | undefined
-  readonly blocks: readonly BlockPlace[]
+  readonly blocks: BlockList
   /** Take the chunks. */
   readonly chunks: readonly Uint8Array[]
 }
@@ -104,11 +106,9 @@ export async function loadBlocks({
   for (const { blocks, chunks, frames: given } of groups) {
     try {
       const frames = given ?? readFrames(fd, blocks, where)
-      for (const [i, block] of blocks.entries()) {
+      for (const [i, chunk] of chunks.entries()) {
         if (i > 0) await nextTurn()
-        const raw = decodeBlock({ frames, where, sealing, dictionary }, block)
-        const chunk = chunks[i]
-        if (chunk !== undefined) copyBytes(raw, chunk)
+        copyBytes(decodeBlock({ frames, where, sealing, dictionary }, blockAt(blocks, i)), chunk)
       }
       errors.push(undefined)
     } catch (error) {
@@ -130,7 +130,7 @@ export interface WriteBlocksArgs extends Pick<DecodeBlocksArgs, 'where' | 'seali
   /** The file of the frames; without one they are in `frames`. */
   readonly fd?: number | undefined
   readonly frames?: Uint8Array | undefined
-  readonly blocks: readonly BlockPlace[]
+  readonly blocks: BlockList
   readonly target: WriteTarget
   /** Where in the target the bytes of `rawStart` 0 go. */
   readonly position: number
@@ -155,12 +155,11 @@ export async function writeBlocks({
 }: WriteBlocksArgs): Promise<void> {
   // Nothing else happens on this thread from here to the write: the memory of `readFrames` is ours so long.
   const frames = given ?? readFrames(fd, blocks, context.where)
-  const pieces = blocks.map((block) =>
-    decodeBlock({ ...context, frames }, block).subarray(
-      Math.max(0, range.start - block.rawStart),
-      Math.max(0, range.end - block.rawStart)
-    )
-  )
+  const pieces = Array.from({ length: blocks.count }, (_, i) => {
+    const block = blockAt(blocks, i)
+    const from = Math.max(0, range.start - block.rawStart)
+    return decodeBlock({ ...context, frames }, block).subarray(from, Math.max(0, range.end - block.rawStart))
+  })
   writeAllSync(target.fd, pieces, target.name, position + range.start)
   await nextTurn()
 }
@@ -169,10 +168,9 @@ export async function writeBlocks({
 let scratch = Buffer.alloc(0)
 
 /** @returns the frames, each at its `start` */
-function readFrames(fd: number | undefined, blocks: readonly BlockPlace[], where: string): Uint8Array {
+function readFrames(fd: number | undefined, blocks: BlockList, where: string): Uint8Array {
   if (fd === undefined) throw new Error('there is neither a file nor a frame')
-  const last = blocks.at(-1)
-  const size = last === undefined ? 0 : last.start + last.storedSize
+  const size = framesSize(blocks)
   // Room for a batch of blocks that did not shrink, or for one that is larger.
   if (scratch.length < size) scratch = Buffer.allocUnsafeSlow(Math.max(size, 2 * memoryLimits.runSize))
   try {

@@ -16,16 +16,21 @@ const KiB = 1024
 function oneChunk(chunk: Uint8Array): { frame: Uint8Array; group: ChunkGroup } {
   const payload = Buffer.concat([writeFields(blockPrefixSize).u64(0).done(), chunk])
   const frame = encodeFrame(payload, { type: 'block', rawSize: chunk.length })
-  const place = {
-    start: 0,
-    storedSize: frame.length,
-    offset: 0,
-    rawStart: 0,
-    rawSize: chunk.length,
-    innerOffset: 0,
-    digest: blake3(chunk)
+  const page = {
+    stream: 0,
+    streamOffset: 0,
+    entryCount: 1,
+    starts: Float64Array.of(0, chunk.length),
+    kinds: Uint8Array.of(0),
+    digests: blake3(chunk),
+    blockOffsets: Float64Array.of(0),
+    storedSizes: Uint32Array.of(frame.length),
+    innerOffsets: Uint32Array.of(0)
   }
-  return { frame, group: { offset: 0, storedSize: frame.length, rawSize: chunk.length, blocks: [place] } }
+  return {
+    frame,
+    group: { page, indexes: [0], offset: 0, storedSize: frame.length, rawSize: chunk.length }
+  }
 }
 
 await t.test('however many read at once, one turn decodes no more than its share', async (t) => {

@@ -3,7 +3,9 @@ import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import fc from 'fast-check'
 import { openFileBytes } from '../../lib/reader/byte-source.js'
+import { listBlocks } from '../../lib/reader/block-list.js'
 import { readsOf } from '../../lib/reader/block-reads.js'
+import type { BlockPlace } from '../../lib/reader/check-block.js'
 import { openSnapshot, type Snapshot } from '../../lib/reader/open-snapshot.js'
 import { buildOfStages } from '../helpers/build.js'
 import { difference } from '../helpers/bytes.js'
@@ -104,7 +106,7 @@ await t.test('a target that cannot be written is told by name', async (t) => {
 })
 
 await t.test('one read gets blocks that lie side by side', (t) => {
-  const place = (start: number, offset: number, storedSize = 10): Parameters<typeof readsOf>[0][number] => ({
+  const place = (start: number, offset: number, storedSize = 10): BlockPlace => ({
     start,
     offset,
     storedSize,
@@ -112,11 +114,12 @@ await t.test('one read gets blocks that lie side by side', (t) => {
     rawSize: 0,
     innerOffset: 0
   })
-  const reads = [...readsOf([place(0, 100), place(10, 110), place(10, 110), place(20, 50), place(30, 60, 5)])]
+  const places = [place(0, 100), place(10, 110), place(10, 110), place(20, 50), place(30, 60, 5)]
+  const reads = [...readsOf(listBlocks(places))]
   t.strictSame(reads, [
     { start: 0, size: 20, offset: 100 },
     { start: 20, size: 15, offset: 50 }
   ])
-  t.strictSame([...readsOf([])], [])
+  t.strictSame([...readsOf(listBlocks([]))], [])
   t.end()
 })

@@ -6,6 +6,7 @@ import { Worker } from 'node:worker_threads'
 import { build } from '../../lib/api.js'
 import { CorruptError, HexzError, LimitError } from '../../lib/errors.js'
 import { memoryLimits } from '../../lib/limits.js'
+import { listBlocks } from '../../lib/reader/block-list.js'
 import { flattenError, reviveError } from '../../lib/workers/messages.js'
 import { createWorkerPool, inlinePool, type TaskArgs, type WorkerPool } from '../../lib/workers/pool.js'
 import { createSlabPool } from '../../lib/workers/slabs.js'
@@ -52,10 +53,10 @@ await t.test('a pool gives what the same tasks give on this thread', async (t) =
 
   const bytes = new Uint8Array(new SharedArrayBuffer(7000))
   const [first = 0, second = 0] = threaded.sizes
-  const blocks = [
+  const blocks = listBlocks([
     { start: first, storedSize: second, offset: 0, rawStart: 5000, rawSize: 2000, innerOffset: 0 },
     { start: 0, storedSize: first, offset: 0, rawStart: 0, rawSize: 5000, innerOffset: 0 }
-  ]
+  ])
   await pool.run('decodeBlocks', { frames: threaded.frames, blocks, bytes, where: 'x' })
   t.equal(difference(bytes, Buffer.concat([plain.subarray(0, 5000), plain.subarray(8000)])), 'equal')
 })
@@ -79,8 +80,10 @@ await t.test('a task’s error comes back as it was, and the pool goes on', asyn
   const { frames, sizes } = await compressPlain(inlinePool)
   const [storedSize = 0] = sizes
   frames[100] = (frames[100] ?? 0) ^ 1
-  const block = { start: 0, storedSize, offset: 77, rawStart: 0, rawSize: 5000, innerOffset: 0 }
-  const decode = (): Promise<unknown> => pool.run('decodeBlocks', { frames, blocks: [block], where: 'x' })
+  const blocks = listBlocks([
+    { start: 0, storedSize, offset: 77, rawStart: 0, rawSize: 5000, innerOffset: 0 }
+  ])
+  const decode = (): Promise<unknown> => pool.run('decodeBlocks', { frames, blocks, where: 'x' })
   const error = await decode().catch((error: unknown) => error)
   t.ok(error instanceof CorruptError)
   t.equal(
