@@ -74,7 +74,10 @@ export function writeRuns(
   range: Range,
   target: WriteTarget
 ): AsyncGenerator<HoleRun | WrittenRun, void> {
-  const window = memoryLimits.runsInWork(context.pool.size)
+  const window =
+    context.source.fd === undefined
+      ? memoryLimits.runsInWork(context.pool.size)
+      : memoryLimits.writesInWork(context.pool.size)
   return runsOf(context, stream, range, window, (group) => writeGroup(context, group, range, target))
 }
 
@@ -172,7 +175,7 @@ async function writeGroup(
     sealing,
     dictionary: await dictionary()
   }
-  await pool.run('writeBlocks', args)
+  await pool.run('writeBlocks', args, { mayRunHere: true })
   stored?.release()
   return { kind: 'written', offset, size: rawSize }
 }

@@ -9,12 +9,21 @@ export type TaskName = keyof Tasks
 export type TaskArgs<Name extends TaskName> = Parameters<Tasks[Name]>[0]
 export type TaskResult<Name extends TaskName> = Awaited<ReturnType<Tasks[Name]>>
 
+export interface RunOptions {
+  /** The calling thread takes such tasks, too, in place of one worker: one thread less to start. It answers nobody meanwhile. */
+  readonly mayRunHere?: boolean
+}
+
 /** Runs tasks somewhere. */
 export interface WorkerPool {
   /** Tasks that can run at the same time. */
   readonly size: number
-  run<Name extends TaskName>(name: Name, args: TaskArgs<Name>): Promise<TaskResult<Name>>
-  /** Seconds that threads have worked on each kind of task. */
+  run<Name extends TaskName>(
+    name: Name,
+    args: TaskArgs<Name>,
+    options?: RunOptions
+  ): Promise<TaskResult<Name>>
+  /** Seconds that were worked on each kind of task. */
   readonly worked: ReadonlyMap<TaskName, number>
   close(): Promise<void>
 }
@@ -22,19 +31,26 @@ export interface WorkerPool {
 /** Runs each task on the calling thread: for a stage that is used alone. */
 export const inlinePool: WorkerPool = {
   size: 1,
-  run: ((name: TaskName, args: never) =>
-    (tasks[name] as (args: never) => Promise<unknown>)(args)) as WorkerPool['run'],
+  run: runHere as WorkerPool['run'],
   worked: new Map(),
   close: () => Promise.resolve()
 }
 
-/** Tasks given to one worker at a time: one in work and one waiting, so that it never idles between two. */
+function runHere(name: TaskName, args: unknown): Promise<unknown> {
+  return (tasks[name] as (args: unknown) => Promise<unknown>)(args)
+}
+
+/**
+ * Tasks given to one worker at a time: one in work and one waiting, so that it never idles between two; and another one
+ * where this thread may be too busy to bring it.
+ */
 const tasksPerWorker = 2
 
 interface Job {
   readonly id: number
   readonly name: TaskName
   readonly args: unknown
+  readonly mayRunHere: boolean
   readonly resolve: (value: unknown) => void
   readonly reject: (reason: unknown) => void
 }
@@ -42,6 +58,7 @@ interface Job {
 interface Thread {
   readonly worker: Worker
   readonly jobs: Map<number, Job>
+  isReady: boolean
 }
 
 /** How many threads a build uses unless told: one a core, up to 64. */
@@ -65,6 +82,10 @@ export function createWorkerPool(size: number = defaultWorkerCount()): WorkerPoo
   const worked = new Map<TaskName, number>()
   let failure: Error | undefined
   let nextId = 0
+  let isWorkingHere = false
+  const addWorked = (name: TaskName, ms: number): void => {
+    worked.set(name, (worked.get(name) ?? 0) + ms / 1000)
+  }
 
   const threads: Thread[] = []
   const start = (): Thread => {
@@ -72,11 +93,15 @@ export function createWorkerPool(size: number = defaultWorkerCount()): WorkerPoo
       // A task's garbage is short-lived and small beside the codecs' buffers: a small nursery finds it soon.
       resourceLimits: { maxYoungGenerationSizeMb: 2 }
     })
-    const thread: Thread = { worker, jobs: new Map() }
+    const thread: Thread = { worker, jobs: new Map(), isReady: false }
+    worker.once('online', () => {
+      thread.isReady = true
+      dispatch()
+    })
     worker.on('message', (reply: Reply) => {
       const job = thread.jobs.get(reply.id)
       thread.jobs.delete(reply.id)
-      if (job !== undefined) worked.set(job.name, (worked.get(job.name) ?? 0) + reply.elapsedMs / 1000)
+      if (job !== undefined) addWorked(job.name, reply.elapsedMs)
       dispatch()
       if ('error' in reply) job?.reject(reviveError(reply.error))
       else job?.resolve(reply.result)
@@ -89,15 +114,26 @@ export function createWorkerPool(size: number = defaultWorkerCount()): WorkerPoo
     return thread
   }
 
-  /** The thread with least to do: a new one rather than one that is busy. */
-  const choose = (): Thread | undefined => {
-    const least = threads.reduce<Thread | undefined>(
+  const leastBusy = (among: readonly Thread[]): Thread | undefined =>
+    among.reduce<Thread | undefined>(
       (found, other) => (found === undefined || other.jobs.size < found.jobs.size ? other : found),
       undefined
     )
+
+  /** The worker with least to do: a new one rather than one that is busy. */
+  const choose = (): Thread | undefined => {
+    const least = leastBusy(threads)
     if (least?.jobs.size === 0) return least
     if (threads.length < size) return start()
     return least !== undefined && least.jobs.size < tasksPerWorker ? least : undefined
+  }
+
+  /** For a task that this thread may take: a worker that has started, so that nobody has to wait until one has. */
+  const chooseReady = (): Thread | undefined => {
+    const least = leastBusy(threads.filter(({ isReady }) => isReady))
+    if (least?.jobs.size === 0) return least
+    if (isWorkingHere && threads.length < size - 1) start()
+    return least !== undefined && least.jobs.size <= tasksPerWorker ? least : undefined
   }
 
   const fail = (error: Error): void => {
@@ -110,25 +146,52 @@ export function createWorkerPool(size: number = defaultWorkerCount()): WorkerPoo
   }
 
   const dispatch = (): void => {
-    while (waiting.length > 0) {
-      const thread = choose()
-      const job = thread === undefined ? undefined : waiting.shift()
-      if (thread === undefined || job === undefined) return
+    for (let job = waiting[0]; job !== undefined; job = waiting[0]) {
+      const thread = job.mayRunHere ? chooseReady() : choose()
+      if (thread === undefined && (!job.mayRunHere || isWorkingHere)) return
+      waiting.shift()
+      if (thread === undefined) {
+        workHere(job)
+        continue
+      }
       thread.jobs.set(job.id, job)
       thread.worker.postMessage({ id: job.id, name: job.name, args: job.args })
     }
   }
 
+  /** One task on this thread, in a turn of its own: between two of them the workers are brought theirs. */
+  const workHere = ({ name, args, resolve, reject }: Job): void => {
+    const work = async (): Promise<unknown> => {
+      if (failure !== undefined) throw failure
+      const start = performance.now()
+      try {
+        return await runHere(name, args)
+      } finally {
+        addWorked(name, performance.now() - start)
+      }
+    }
+    isWorkingHere = true
+    setImmediate(() => {
+      void work()
+        .then(resolve, reject)
+        .then(() => {
+          isWorkingHere = false
+          dispatch()
+        })
+    })
+  }
+
   return {
     size,
     worked,
-    run: (name, args) =>
+    run: (name, args, { mayRunHere = false } = {}) =>
       new Promise((resolve, reject) => {
         if (failure !== undefined) {
           reject(failure)
           return
         }
-        waiting.push({ id: nextId++, name, args, resolve: resolve as (value: unknown) => void, reject })
+        const settle = { resolve: resolve as (value: unknown) => void, reject }
+        waiting.push({ id: nextId++, name, args, mayRunHere, ...settle })
         dispatch()
       }),
     async close() {

@@ -190,6 +190,63 @@ await t.test('when a thread dies, a stream target is destroyed, never ended', as
   t.equal(target.destroyed, true)
 })
 
+await t.test('this thread works, too, where it may', async (t) => {
+  const sent: string[] = []
+  watchWorkers(t, (_, name) => sent.push(name))
+  const digestHere = (pool: WorkerPool, i: number): Promise<boolean> => {
+    const bytes = randomBytes(1 + ((i * 7919) % 50_000), i)
+    const args = { bytes, sizes: Uint32Array.of(bytes.length) }
+    return pool
+      .run('digestChunks', args, { mayRunHere: true })
+      .then(({ digests }) => hex(digests) === hex(blake3(bytes)))
+  }
+  const count = (answers: readonly boolean[]): number => answers.filter(Boolean).length
+
+  const alone = createWorkerPool(1)
+  t.equal(count(await Promise.all(Array.from({ length: 20 }, (_, i) => digestHere(alone, i)))), 20)
+  t.strictSame(sent, [], 'a pool of one is this thread')
+  t.ok((alone.worked.get('digestChunks') ?? 0) > 0)
+  await alone.run('digestChunks', digestArgs())
+  t.equal(sent.length, 1, 'but not for other tasks')
+  await alone.close()
+
+  const pair = createWorkerPool(2)
+  sent.length = 0
+  t.ok(await digestHere(pair, 1))
+  t.equal(sent.length, 0, 'a single task needs no worker')
+  let turns = 0
+  let isDone = false
+  const turn = (): void => {
+    turns += 1
+    if (!isDone) setImmediate(turn)
+  }
+  turn()
+  t.equal(count(await Promise.all(Array.from({ length: 300 }, (_, i) => digestHere(pair, i)))), 300)
+  isDone = true
+  t.ok(sent.length > 2 && sent.length < 300, `the worker did ${sent.length} of 300`)
+  t.ok(turns >= 300 - sent.length, 'and the event loop had a turn before each of the others')
+  await pair.close()
+})
+
+await t.test('a task on this thread fails alone, and closing rejects it, too', async (t) => {
+  const pool = createWorkerPool(1)
+  const frames = new Uint8Array(100)
+  const blocks = listBlocks([
+    { start: 0, storedSize: 100, offset: 77, rawStart: 0, rawSize: 50, innerOffset: 0 }
+  ])
+  const decode = (): Promise<unknown> =>
+    pool.run('decodeBlocks', { frames, blocks, where: 'x' }, { mayRunHere: true })
+  const [first, second] = await Promise.all([rejected(decode()), rejected(decode())])
+  t.equal(
+    first,
+    'CorruptError BAD_CHECKSUM: x is damaged at byte 77: the checksum of the frame there is wrong'
+  )
+  t.equal(second, first)
+  const held = Array.from({ length: 3 }, () => rejected(decode()))
+  await pool.close()
+  t.strictSame([...new Set(await Promise.all(held))], ['Error: the worker pool is closed'])
+})
+
 await t.test('closing a pool rejects what it holds', async (t) => {
   const pool = createWorkerPool(1)
   const held = Array.from({ length: 5 }, () => rejected(pool.run('digestChunks', digestArgs())))
