@@ -4,6 +4,7 @@ import { constants } from 'node:os'
 import { helpOf } from './lib/commands/command.js'
 import { commands } from './lib/commands/index.js'
 import { printable } from './lib/commands/printable.js'
+import { tuneEngine } from './lib/commands/tune-engine.js'
 import { errnoOf, isHexzError, UsageError } from './lib/errors.js'
 import { targetError } from './lib/target/write-all.js'
 
@@ -127,6 +128,7 @@ function told(error: unknown, argv: readonly string[]): number {
   return error.exitCode
 }
 
+tuneEngine()
 const argv = process.argv.slice(2)
 try {
   await Promise.race([main(argv), overdue])

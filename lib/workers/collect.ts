@@ -24,18 +24,11 @@ export function countOutput(size: number): void {
 }
 
 /**
- * Two more things, for all threads of the process. The nursery does not grow, to 48 MiB in the main one: it is collected
- * so often. And each thread collects alone: what there is to do takes less time than to wake others, and the codecs get
- * back the memory that is still in the processor's cache. A thread that starts undoes that, so each one says it.
+ * Also keeps the nursery of every thread from growing, to 48 MiB in the main one: it is collected so often. A thread
+ * that starts undoes that for all, so each one says it.
  */
 function openCollector(): Collect {
-  for (const flag of [
-    '--semi-space-growth-factor=1',
-    '--heap-growing-percent=50',
-    '--no-parallel-scavenge',
-    '--no-concurrent-array-buffer-sweeping',
-    '--expose-gc'
-  ])
-    setFlagsFromString(flag)
+  setFlagsFromString('--semi-space-growth-factor=1')
+  setFlagsFromString('--expose-gc')
   return runInNewContext('gc') as Collect
 }
