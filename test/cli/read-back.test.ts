@@ -1,8 +1,9 @@
 import { readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { Readable } from 'node:stream'
 import t, { type Test } from 'tap'
 import { build, openSnapshot } from '../../lib/index.js'
-import { randomBytes, textBytes, zeroBytes } from '../helpers/data.js'
+import { mixedBytes, randomBytes, textBytes, zeroBytes } from '../helpers/data.js'
 import { eachOf, runCli, runShell, scratch } from '../helpers/run-cli.js'
 
 const KiB = 1024
@@ -181,6 +182,24 @@ await t.test('verify', async (t) => {
       storedSize: statSync(at('a.st')).size,
       digest
     })
+  }
+})
+
+await t.test('what an extract holds does not grow with what it extracts', async (t) => {
+  const folder = scratch(t)
+  const part = mixedBytes(16 * KiB * KiB, 7)
+  await build({
+    source: Readable.from(Array.from({ length: 32 }, () => part)),
+    target: join(folder, 'a.st'),
+    concurrency: 2
+  })
+  for (const output of ['-o b.img', '> c.img']) {
+    const line = `hexz extract a.st --json --concurrency 2 ${output}`
+    const { code, stdout, stderr } = await runShell(line, { cwd: folder })
+    const text = stdout.length > 0 ? stdout.toString() : stderr
+    const { peakMemory, size } = JSON.parse(text) as Record<string, number>
+    t.strictSame([code, size], [0, 512 * KiB * KiB])
+    t.ok(Number(peakMemory) < 170 * KiB * KiB, `${output}: ${Number(peakMemory) / KiB / KiB} MiB`)
   }
 })
 
