@@ -71,11 +71,11 @@ export const memoryLimits = {
   /** Plain bytes that random reads decode in one turn of the event loop: codecs' buffers are freed behind it. */
   outputSizeMax: 1 * MiB,
   /**
-   * Buffers of codecs, in use or not, that wait to be freed, on the main thread and on each other: to look for them takes
-   * a fraction of a millisecond, which whoever reads at random must wait for.
+   * Plain bytes of codecs' buffers, in use or not, that may wait in a thread to be freed: of a build, and of what decodes.
+   * To look for them takes a fraction of a millisecond.
    */
-  codecGarbageHere: 4 * MiB,
-  codecGarbageThere: 1 * MiB,
+  encodeGarbageMax: 1 * MiB,
+  decodeGarbageMax: 4 * MiB,
   /** What is read ahead of a sequential reader, at first and at most; never more than a quarter of the cache. */
   readAheadMin: 256 * KiB,
   readAheadMax: 4 * MiB,

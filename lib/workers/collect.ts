@@ -1,11 +1,9 @@
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
-import { isMainThread } from 'node:worker_threads'
 import { memoryLimits } from '../limits.js'
 
 type Collect = (options: { type: 'minor' }) => void
 
-const garbageMax = isMainThread ? memoryLimits.codecGarbageHere : memoryLimits.codecGarbageThere
 let outputSize = 0
 let collect: Collect | undefined
 
@@ -14,10 +12,12 @@ let collect: Collect | undefined
  * sees a few bytes of JavaScript object where the binding holds 64 KiB, so it lets tens of megabytes pile up
  * in each thread before it looks; a minor collection takes a fraction of a millisecond. V8 has no other way
  * in than the function of `--expose-gc`.
+ *
+ * @param sizeMax bytes that may wait
  */
-export function countOutput(size: number): void {
+export function countOutput(size: number, sizeMax: number = memoryLimits.encodeGarbageMax): void {
   outputSize += size
-  if (outputSize < garbageMax) return
+  if (outputSize < sizeMax) return
   outputSize = 0
   collect ??= openCollector()
   collect({ type: 'minor' })

@@ -71,7 +71,7 @@ export function decodeBlock(
   const stored = frames.subarray(block.start, block.start + block.storedSize)
   const frame = sealing === undefined ? stored : openFrame(sealing, stored, where, block.offset)
   const raw = checkBlockFrame(frame, block, decoderFor(dictionary), where)
-  countOutput(raw.length)
+  countOutput(raw.length, memoryLimits.decodeGarbageMax)
   return raw
 }
 
