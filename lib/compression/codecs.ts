@@ -21,6 +21,19 @@ const lz4PrefixSize = 4
 
 const asBuffer = (bytes: Uint8Array): Buffer => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 
+/** Of a block of usual size: one memory for all on a thread. */
+const prefixScratch = Buffer.allocUnsafeSlow(lz4PrefixSize + 256 * 1024)
+
+/** The raw size and the bytes, to be used at once. */
+function withPrefix(stored: Uint8Array, rawSize: number): Buffer {
+  const size = lz4PrefixSize + stored.length
+  const prefixed =
+    size <= prefixScratch.length ? prefixScratch.subarray(0, size) : Buffer.allocUnsafeSlow(size)
+  prefixed.writeUInt32LE(rawSize)
+  copyBytes(stored, prefixed, lz4PrefixSize)
+  return prefixed
+}
+
 /** For the bindings, which end the whole process over a formatted dictionary that is damaged. */
 function asDictionary(dictionary: Uint8Array | undefined): Buffer | null {
   if (dictionary === undefined) return null
@@ -97,12 +110,7 @@ export function createBlockDecoder(dictionary?: Uint8Array): BlockDecoder {
   const withDictionary = dictionary === undefined ? undefined : prepare(dictionary)
   const decoders: Record<CodecName, (stored: Uint8Array, rawSize: number) => Uint8Array> = {
     raw: (stored) => stored,
-    lz4(stored, rawSize) {
-      const prefixed = Buffer.allocUnsafe(lz4PrefixSize + stored.length)
-      prefixed.writeUInt32LE(rawSize)
-      copyBytes(stored, prefixed, lz4PrefixSize)
-      return bindings.lz4.uncompressSync(prefixed)
-    },
+    lz4: (stored, rawSize) => bindings.lz4.uncompressSync(withPrefix(stored, rawSize)),
     zstd: prepare()
   }
   return (codec, stored, rawSize, usesDictionary = false) => {

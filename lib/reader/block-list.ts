@@ -32,16 +32,15 @@ export function listBlocks(blocks: readonly BlockPlace[]): BlockList {
 
 export function blockAt({ fields, digests }: BlockList, index: number): BlockPlace {
   const at = index * fieldCount
-  const place = {
+  return {
     start: fields[at] ?? 0,
     storedSize: fields[at + 1] ?? 0,
     offset: fields[at + 2] ?? 0,
     rawStart: fields[at + 3] ?? 0,
     rawSize: fields[at + 4] ?? 0,
-    innerOffset: fields[at + 5] ?? 0
+    innerOffset: fields[at + 5] ?? 0,
+    digest: digests?.subarray(index * digestSize, (index + 1) * digestSize)
   }
-  if (digests === undefined) return place
-  return { ...place, digest: digests.subarray(index * digestSize, (index + 1) * digestSize) }
 }
 
 /** Bytes that the frames take in memory. */

@@ -23,7 +23,7 @@ export interface BlockPlace {
   /** Where the chunk starts in the block's plain bytes. */
   readonly innerOffset: number
   /** What the index says of the chunk; absent when a frame is read without its index page. */
-  readonly digest?: Uint8Array
+  readonly digest?: Uint8Array | undefined
 }
 
 /**
@@ -39,18 +39,18 @@ export function checkBlockFrame(
   where: string
 ): Uint8Array {
   const { offset } = place
-  const broken = (why: string): CorruptError =>
-    new CorruptError('BAD_STRUCTURE', `${where} is damaged at byte ${offset}: ${why}`, { where, offset })
-  if (frame.length < frameHeaderSize + blockPrefixSize) throw broken('a block frame is too short')
+  if (frame.length < frameHeaderSize + blockPrefixSize)
+    throw broken(where, offset, 'a block frame is too short')
   checkFrame(frame, where, offset)
   const header = decodeFrameHeader(frame, where, offset)
   if (header.type !== 'block' || frameHeaderSize + header.payloadSize !== frame.length) {
-    throw broken(`expected a block frame of ${frame.length} bytes, found a ${header.type} frame`)
+    const found = `expected a block frame of ${frame.length} bytes, found a ${header.type} frame`
+    throw broken(where, offset, found)
   }
   const stored = frame.subarray(frameHeaderSize + blockPrefixSize)
   const block = decodeAt(decode, header, stored, where, offset)
   if (place.innerOffset + place.rawSize > block.length)
-    throw broken('a chunk reaches past the end of its block')
+    throw broken(where, offset, 'a chunk reaches past the end of its block')
   const raw = block.subarray(place.innerOffset, place.innerOffset + place.rawSize)
   const digest = place.digest === undefined ? undefined : blake3(raw)
   if (place.digest !== undefined && digest !== undefined && Buffer.compare(digest, place.digest) !== 0) {
@@ -66,6 +66,10 @@ export function checkBlockFrame(
     )
   }
   return raw
+}
+
+function broken(where: string, offset: number, why: string): CorruptError {
+  return new CorruptError('BAD_STRUCTURE', `${where} is damaged at byte ${offset}: ${why}`, { where, offset })
 }
 
 /** Offset in its stream of the chunk in a block frame. */

@@ -154,12 +154,12 @@ export async function writeBlocks({
   ...context
 }: WriteBlocksArgs): Promise<void> {
   // Nothing else happens on this thread from here to the write: the memory of `readFrames` is ours so long.
-  const frames = given ?? readFrames(fd, blocks, context.where)
+  const source = { ...context, frames: given ?? readFrames(fd, blocks, context.where) }
   // Not a literal that is filled: V8 comes to make those old at once, and what a dead old one holds is never young garbage.
   const pieces = Array.from({ length: blocks.count }, (_, i) => {
     const block = blockAt(blocks, i)
     const from = Math.max(0, range.start - block.rawStart)
-    return decodeBlock({ ...context, frames }, block).subarray(from, Math.max(0, range.end - block.rawStart))
+    return decodeBlock(source, block).subarray(from, Math.max(0, range.end - block.rawStart))
   })
   writeAllSync(target.fd, pieces, target.name, position + range.start)
   await nextTurn()
