@@ -58,6 +58,8 @@ export const memoryLimits = {
   runSize: 1 * MiB,
   /** Runs of them in work, for `n` workers. */
   runsInWork: (workerCount: number): number => workerCount + 2,
+  /** Plain bytes that a thread decodes and then writes to a file at once: fewer writes, which only one thread can make. */
+  writeSize: 2 * MiB,
   /** The same of those that threads read and write: none holds any bytes until its turn comes. Enough for a thread's start. */
   writesInWork: (workerCount: number): number => 3 * workerCount + 32,
   /** Decoded chunks that an open snapshot keeps for random reads, unless told otherwise. */

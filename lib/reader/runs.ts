@@ -58,10 +58,16 @@ interface ChunkGroup {
   readonly blocks: BlockList
 }
 
+/** How a stream is taken apart: plain bytes of a group, and how many groups are in work. */
+interface Portions {
+  readonly sizeMax: number
+  readonly window: number
+}
+
 /** The bytes of a range of `stream`, about 1 MiB at a time, decoded in parallel, in order. */
 export function readRuns(context: ReadContext, stream: number, range: Range): AsyncGenerator<Run, void> {
-  const window = memoryLimits.runsInWork(context.pool.size)
-  return runsOf(context, stream, range, window, (group) => loadGroup(context, group))
+  const portions = { sizeMax: memoryLimits.runSize, window: memoryLimits.runsInWork(context.pool.size) }
+  return runsOf(context, stream, range, portions, (group) => loadGroup(context, group))
 }
 
 /**
@@ -74,30 +80,32 @@ export function writeRuns(
   range: Range,
   target: WriteTarget
 ): AsyncGenerator<HoleRun | WrittenRun, void> {
-  const window =
+  const { size } = context.pool
+  const portions =
     context.source.fd === undefined
-      ? memoryLimits.runsInWork(context.pool.size)
-      : memoryLimits.writesInWork(context.pool.size)
-  return runsOf(context, stream, range, window, (group) => writeGroup(context, group, range, target))
+      ? { sizeMax: memoryLimits.runSize, window: memoryLimits.runsInWork(size) }
+      : { sizeMax: memoryLimits.writeSize, window: memoryLimits.writesInWork(size) }
+  return runsOf(context, stream, range, portions, (group) => writeGroup(context, group, range, target))
 }
 
 function runsOf<Loaded extends DataRun | WrittenRun>(
   context: ReadContext,
   stream: number,
   range: Range,
-  window: number,
+  { sizeMax, window }: Portions,
   load: (group: ChunkGroup) => Promise<Loaded>
 ): AsyncGenerator<HoleRun | Loaded, void> {
   const work = async (item: HoleRun | ChunkGroup): Promise<HoleRun | Loaded> =>
     item.kind === 'hole' ? item : load(item)
-  return clip(inOrder(groups(context, stream, range), work, window), range)
+  return clip(inOrder(groups(context, stream, range, sizeMax), work, window), range)
 }
 
 /** Entries that touch the range, as holes and as groups of chunks. */
 async function* groups(
   context: ReadContext,
   stream: number,
-  { start, end }: Range
+  { start, end }: Range,
+  sizeMax: number
 ): AsyncGenerator<HoleRun | ChunkGroup> {
   let open: number[] = []
   let openSize = 0
@@ -125,8 +133,7 @@ async function* groups(
         continue
       }
       const storedSize = page.storedSizes[index] ?? 0
-      const isFull =
-        openSize + rawSize > memoryLimits.runSize || openStored + storedSize > 2 * memoryLimits.runSize
+      const isFull = openSize + rawSize > sizeMax || openStored + storedSize > 2 * sizeMax
       if (isFull) yield* close(page)
       open.push(index)
       openSize += rawSize

@@ -173,7 +173,7 @@ function readFrames(fd: number | undefined, blocks: BlockList, where: string): U
   if (fd === undefined) throw new Error('there is neither a file nor a frame')
   const size = framesSize(blocks)
   // Room for a batch of blocks that did not shrink, or for one that is larger.
-  if (scratch.length < size) scratch = Buffer.allocUnsafeSlow(Math.max(size, 2 * memoryLimits.runSize))
+  if (scratch.length < size) scratch = Buffer.allocUnsafeSlow(Math.max(size, 2 * memoryLimits.writeSize))
   try {
     for (const read of readsOf(blocks)) readWhole(fd, read, where)
   } catch (error) {
