@@ -37,7 +37,7 @@ export const extract: Command = {
     ...openFlags,
     json: { type: 'boolean', help: 'the final summary as JSON' },
     progress: progressFlag,
-    concurrency: { type: 'string', value: 'N', help: 'worker threads, 1 to 64; default one per core' }
+    concurrency: { type: 'string', value: 'N', help: 'threads that decode, 1 to 64; default one per core' }
   },
   notes: sizeNote,
   async run(args, { signal }) {

@@ -21,7 +21,7 @@ const ignored: Activity = { began: () => undefined, ended: () => undefined }
 /**
  * @param sizeMax bytes; asked each time, since it may depend on who else is there
  * @param countMax pieces of work
- * @param activity told when the first one gets in, and when the last one is done
+ * @param activity told when the first one gets in, and when the last one is done or the gate is closed
  */
 export function createGate(sizeMax: () => number, countMax: number, activity = ignored): Gate {
   const waiting: { readonly size: number; readonly resolve: (isIn: boolean) => void }[] = []
@@ -57,12 +57,13 @@ export function createGate(sizeMax: () => number, countMax: number, activity = i
         next.resolve(true)
       }
       if (count > 0) return
-      activity.ended()
+      if (!isClosed) activity.ended()
       wakeIdlers()
     },
     idle: () =>
       count === 0 || isClosed ? Promise.resolve() : new Promise((resolve) => idlers.push(resolve)),
     close() {
+      if (!isClosed && count > 0) activity.ended() // what is still in there has nobody who waits for it
       isClosed = true
       for (const { resolve } of waiting.splice(0)) resolve(false)
       wakeIdlers()
