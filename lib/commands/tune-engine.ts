@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os'
 import { setFlagsFromString } from 'node:v8'
 
 /**
@@ -17,8 +18,12 @@ const flags = [
 /** A function is compiled to the last only when it has run ten times as long. V8 12, of Node 22, waits so long itself. */
 const lateCompilation = '--interrupt-budget=600000'
 
+/** With as many cores the compiler's threads take no time from the codecs, and what ends growth is the main thread. */
+const manyCores = 8
+
 /** To be called before there is much to do. */
 export function tuneEngine(): void {
   for (const flag of flags) setFlagsFromString(flag)
-  if (Number.parseInt(process.versions.v8) < 12) setFlagsFromString(lateCompilation)
+  if (availableParallelism() < manyCores && Number.parseInt(process.versions.v8) < 12)
+    setFlagsFromString(lateCompilation)
 }
