@@ -41,6 +41,7 @@ for (const signal of signals) {
 
 /** Commands that a signal is the proper end of. */
 const commandsWithoutEnd: readonly string[] = ['serve', 'mount']
+const isEndless = ([name = '']: readonly string[]): boolean => commandsWithoutEnd.includes(name)
 
 /** How long a run that was told to stop may take for its cleaning up. */
 const stopMs = 1000
@@ -92,8 +93,7 @@ async function main([name, ...argv]: readonly string[]): Promise<void> {
 function fail(error: unknown, argv: readonly string[]): void {
   if (received !== undefined) {
     // Dying by the signal itself tells the shell the truth, and does not wait for a write that nobody reads.
-    const isEndless = commandsWithoutEnd.includes(argv[0] ?? '')
-    process.stderr.write(`hexz: stopped by ${received}${isEndless ? '' : ' before it was done'}\n`)
+    process.stderr.write(`hexz: stopped by ${received}${isEndless(argv) ? '' : ' before it was done'}\n`)
     process.removeAllListeners(received)
     process.kill(process.pid, received)
     return
@@ -128,8 +128,8 @@ function told(error: unknown, argv: readonly string[]): number {
   return error.exitCode
 }
 
-tuneEngine()
 const argv = process.argv.slice(2)
+tuneEngine({ isEndless: isEndless(argv) })
 try {
   await Promise.race([main(argv), overdue])
 } catch (error) {

@@ -2,9 +2,8 @@ import { availableParallelism } from 'node:os'
 import { setFlagsFromString } from 'node:v8'
 
 /**
- * What V8 does otherwise in this process: a run of seconds, in which threads bring bytes to codecs. Each is worth 2 to 7 %
- * of the time of a build or an extract, the first one up to 25 MiB of a server's memory. A library must not do that to
- * the process of others.
+ * What V8 does otherwise in this process, which brings bytes to codecs, and mostly for seconds only: see "V8 is
+ * told what a short run needs" in docs/decisions.md. A library must not do that to the process of others.
  */
 const flags = [
   // Objects of requests in work become old, and are garbage then: look for them before there are 30 MiB.
@@ -21,9 +20,13 @@ const lateCompilation = '--interrupt-budget=600000'
 /** With as many cores the compiler's threads take no time from the codecs, and what ends growth is the main thread. */
 const manyCores = 8
 
-/** To be called before there is much to do. */
-export function tuneEngine(): void {
+/**
+ * To be called before there is much to do.
+ *
+ * @param isEndless a server, which is worth compiling early for
+ */
+export function tuneEngine({ isEndless }: { readonly isEndless: boolean }): void {
   for (const flag of flags) setFlagsFromString(flag)
-  if (availableParallelism() < manyCores && Number.parseInt(process.versions.v8) < 12)
-    setFlagsFromString(lateCompilation)
+  const isLate = !isEndless && availableParallelism() < manyCores
+  if (isLate && Number.parseInt(process.versions.v8) < 12) setFlagsFromString(lateCompilation)
 }
