@@ -78,6 +78,8 @@ export const memoryLimits = {
    */
   encodeGarbageMax: 1 * MiB,
   decodeGarbageMax: 4 * MiB,
+  /** In each thread, what a block and its size are put together in for LZ4; a larger block gets memory of its own. */
+  lz4ScratchSize: 256 * KiB,
   /** What is read ahead of a sequential reader, at first and at most; never more than a quarter of the cache. */
   readAheadMin: 256 * KiB,
   readAheadMax: 4 * MiB,

@@ -2,7 +2,7 @@ import type { Decoder, Encoder } from '@toondepauw/node-zstd'
 import { CorruptError } from '../errors.js'
 import { copyBytes } from '../format/bytes.js'
 import type { CodecName } from '../format/frame.js'
-import { formatLimits as limits } from '../limits.js'
+import { formatLimits as limits, memoryLimits } from '../limits.js'
 import { bindings } from './bindings.js'
 import { isFormatted, isFormattedIntact } from './zstd-dictionary.js'
 import { isZstdFrameBounded } from './zstd-frame.js'
@@ -22,7 +22,7 @@ const lz4PrefixSize = 4
 const asBuffer = (bytes: Uint8Array): Buffer => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 
 /** Of a block of usual size: one memory for all on a thread. */
-const prefixScratch = Buffer.allocUnsafeSlow(lz4PrefixSize + 256 * 1024)
+const prefixScratch = Buffer.allocUnsafeSlow(memoryLimits.lz4ScratchSize)
 
 /** The raw size and the bytes, to be used at once. */
 function withPrefix(stored: Uint8Array, rawSize: number): Buffer {
