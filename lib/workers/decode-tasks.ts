@@ -155,7 +155,7 @@ export async function writeBlocks({
 }: WriteBlocksArgs): Promise<void> {
   // Nothing else happens on this thread from here to the write: the memory of `readFrames` is ours so long.
   const source = { ...context, frames: given ?? readFrames(fd, blocks, context.where) }
-  // Not a literal that is filled: V8 comes to make those old at once, and what a dead old one holds is never young garbage.
+  // Not a literal that is filled in a loop: see "A minor collection frees what is young" in docs/decisions.md.
   const pieces = Array.from({ length: blocks.count }, (_, i) => {
     const block = blockAt(blocks, i)
     const from = Math.max(0, range.start - block.rawStart)

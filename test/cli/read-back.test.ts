@@ -193,13 +193,22 @@ await t.test('what an extract holds does not grow with what it extracts', async 
     target: join(folder, 'a.st'),
     concurrency: 2
   })
-  for (const output of ['-o b.img', '> c.img']) {
-    const line = `hexz extract a.st --json --concurrency 2 ${output}`
+  /** MiB */
+  const peakOf = async (length: number, output: string): Promise<number> => {
+    const line = `hexz extract a.st --json --concurrency 2 --length ${length}M -f ${output}`
     const { code, stdout, stderr } = await runShell(line, { cwd: folder })
     const text = stdout.length > 0 ? stdout.toString() : stderr
     const { peakMemory, size } = JSON.parse(text) as Record<string, number>
-    t.strictSame([code, size], [0, 512 * KiB * KiB])
-    t.ok(Number(peakMemory) < 170 * KiB * KiB, `${output}: ${Number(peakMemory) / KiB / KiB} MiB`)
+    t.strictSame([code, size], [0, length * KiB * KiB])
+    return Number(peakMemory) / KiB / KiB
+  }
+  // On Node 20 to 24 it is 5 to 24 MiB; when codecs' buffers are left to V8, 49 to 70 into a file, 26 to 29 into a pipe.
+  for (const [output, growthMax] of [
+    ['-o b.img', 36],
+    ['> c.img', 18]
+  ] as const) {
+    const growth = (await peakOf(512, output)) - (await peakOf(16, output))
+    t.ok(growth < growthMax, `${output}: ${growth} MiB more for 512 MiB than for 16`)
   }
 })
 
