@@ -10,10 +10,11 @@ import type { Arguments } from './command.js'
 export const sizeNote =
   'SIZE is in bytes, or a number with K, M, G or T, such as 64K, 1MiB or 1.5G; KB, MB and GB count in thousands.'
 
-/** Multipliers as dd and coreutils have them: K and KiB are 1024, KB is 1000. */
+/** Multipliers as dd and coreutils have them: K, Ki and KiB are 1024, KB is 1000. */
 const units = new Map<string, number>(
   ['k', 'm', 'g', 't', 'p'].flatMap((letter, i) => [
     [letter, 1024 ** (i + 1)],
+    [`${letter}i`, 1024 ** (i + 1)],
     [`${letter}ib`, 1024 ** (i + 1)],
     [`${letter}b`, 1000 ** (i + 1)]
   ])

@@ -30,7 +30,12 @@ const mistakes: readonly (readonly [words: string, message: string])[] = [
     '--expectSize is not an option of hexz build; see hexz build --help'
   ],
   ['build disk.img -o new.st -x', '-x is not an option of hexz build; see hexz build --help'],
-  ['build disk.img -onew.st', '-onew.st is not an option of hexz build; see hexz build --help'],
+  ['build disk.img -xo', '-xo is not an option of hexz build; see hexz build --help'],
+  ['build disk.img -fx', '-fx is not an option of hexz build; see hexz build --help'],
+  ['build disk.img -fo', '--output needs a value; see hexz build --help'],
+  ['build disk.img -o=', '--output needs a value; see hexz build --help'],
+  ['build disk.img -ff', '--force is given twice'],
+  ['build disk.img true -o new.st', '"true" is one argument too many'],
   ['verify a.st --force', '--force is not an option of hexz verify; see hexz verify --help'],
   ['build disk.img -o', '--output needs a value; see hexz build --help'],
   ['build disk.img --output=', '--output needs a value; see hexz build --help'],
