@@ -1,11 +1,11 @@
 #!/usr/bin/env node
 import { readFileSync } from 'node:fs'
 import { constants } from 'node:os'
-import { helpOf } from './lib/commands/command.js'
+import { helpOf, kebab } from './lib/commands/command.js'
 import { commands } from './lib/commands/index.js'
 import { printable } from './lib/commands/printable.js'
 import { tuneEngine } from './lib/commands/tune-engine.js'
-import { errnoOf, isHexzError, UsageError } from './lib/errors.js'
+import { errnoOf, isHexzError, UsageError, withRemedy } from './lib/errors.js'
 import { targetError } from './lib/target/write-all.js'
 
 const overview = `hexz: disk images to compressed, deduplicated snapshots that can be read at any offset
@@ -86,7 +86,10 @@ async function main([name, ...argv]: readonly string[]): Promise<void> {
   }
   // Whoever asks for help need not wait for the parser.
   const { parseArguments } = await import('./lib/commands/parse-arguments.js')
-  await command.run(parseArguments(command, argv), { signal: controller.signal })
+  const { guardInputs } = await import('./lib/commands/guard-inputs.js')
+  const args = parseArguments(command, argv)
+  await guardInputs(command, args)
+  await command.run(args, { signal: controller.signal })
 }
 
 /** One line on standard error, and the end. Waits for nothing: not for a reader of what was written, nor for a source. */
@@ -112,18 +115,19 @@ function told(error: unknown, argv: readonly string[]): number {
     return 1
   }
   if (error.code === 'TARGET_CLOSED' && argv[0] === 'extract') return closedPipeExit
-  const { offset, expected, found } = error.details
+  const { offset, expected, found, remedy } = error.details
+  const message = withRemedy(error.summary, remedy, (option) => `--${kebab(option)}`)
   const line = argv.includes('--json')
     ? JSON.stringify({
         event: 'error',
         code: error.code,
         exitCode: error.exitCode,
-        message: error.message,
+        message,
         offset,
         expected,
         found
       })
-    : `hexz: ${printable(error.message)}`
+    : `hexz: ${printable(message)}`
   process.stderr.write(`${line}\n`)
   return error.exitCode
 }

@@ -17,7 +17,7 @@ import { parseArgs } from 'node:util'
 import { parseSize } from '../lib/commands/options.js'
 import { build, memoryLimits, type BuildOptions, type SourceLike } from '../lib/index.js'
 import { sampleSources } from '../lib/source/sample.js'
-import { openSource } from '../lib/source/source.js'
+import { openSource } from '../lib/source/file-source.js'
 import { discard } from './discard.js'
 
 const KiB = 1024

@@ -2,7 +2,10 @@ import type { Writable } from 'node:stream'
 import { buildStreams, type PipelineOptions, type StreamSource } from './build.js'
 import type { SnapshotTotals } from './format/index-writer.js'
 import { resolveDictionary, resolveSettings } from './profiles.js'
-import { iterableSource, openSource, type Source } from './source/source.js'
+import { refuseContainer } from './source/container.js'
+import { openSource } from './source/file-source.js'
+import { iterableSource } from './source/iterable-source.js'
+import type { Source } from './source/source.js'
 import { openTarget } from './target/target.js'
 import { writableTarget } from './target/writable-target.js'
 
@@ -20,6 +23,10 @@ export interface BuildOptions extends PipelineOptions {
   readonly force?: boolean
   /** Bytes that the source must have. */
   readonly expectSize?: number
+  /** Of pipes by path: they may give no byte at all. Default false, because a far side that failed looks the same. */
+  readonly allowEmpty?: boolean
+  /** `raw` stores files as they are that hold a disk in a form of their own, such as qcow2; else they are refused. */
+  readonly format?: 'raw'
 }
 
 /**
@@ -30,7 +37,16 @@ export interface BuildOptions extends PipelineOptions {
  * finished-looking target is left, and an existing one is as it was.
  */
 export async function build(options: BuildOptions): Promise<SnapshotTotals> {
-  const { source, memory, target, force = false, expectSize, ...settings } = options
+  const {
+    source,
+    memory,
+    target,
+    force = false,
+    expectSize,
+    allowEmpty = false,
+    format,
+    ...settings
+  } = options
   resolveDictionary(settings, resolveSettings(settings)) // tells of a wrong one before anything is opened
   const paths = [source, memory].filter((from) => typeof from === 'string')
   const streams: StreamSource[] = []
@@ -38,8 +54,9 @@ export async function build(options: BuildOptions): Promise<SnapshotTotals> {
   const watched = typeof target === 'string' ? target : writableTarget(target)
   try {
     const expected = expectSize === undefined ? {} : { expectSize }
-    streams.push({ name: 'disk', source: await toSource(source), ...expected })
-    if (memory !== undefined) streams.push({ name: 'memory', source: await toSource(memory) })
+    streams.push({ name: 'disk', source: await toSource(source), allowEmpty, ...expected })
+    if (memory !== undefined) streams.push({ name: 'memory', source: await toSource(memory), allowEmpty })
+    if (format !== 'raw') for (const { source: opened } of streams) await refuseContainer(opened)
     const to = typeof watched === 'string' ? await openTarget(watched, { force, sources: paths }) : watched
     return await buildStreams(streams, to, settings)
   } finally {

@@ -39,6 +39,8 @@ export interface StreamSource {
   readonly source: Source
   /** Bytes the source must give. */
   readonly expectSize?: number
+  /** A pipe may give no byte at all; default false. */
+  readonly allowEmpty?: boolean
 }
 
 export interface PipelineOptions extends SettingsOptions, DictionaryOptions {

@@ -9,6 +9,8 @@ export const exitCodes = {
   SOURCE_MISSING: 3,
   SOURCE_UNREADABLE: 3,
   SOURCE_SHORT: 3,
+  SOURCE_EMPTY: 3,
+  SOURCE_FAILED: 3,
   SOURCE_CHANGED: 3,
   SOURCE_UNSUITABLE: 3,
   TARGET_EXISTS: 4,
@@ -42,22 +44,46 @@ export interface ErrorDetails {
   readonly expected?: string | number
   readonly found?: string | number
   readonly cause?: unknown
+  /** The option of the library that allows what was refused. */
+  readonly remedy?: Remedy
+}
+
+/** Ends a message: `option allowEmpty takes that as it is`. The command line puts its own name of the option there. */
+export interface Remedy {
+  readonly option: string
+  readonly does: string
 }
 
 export class HexzError<Code extends ErrorCode = ErrorCode> extends Error {
   readonly code: Code
   readonly details: ErrorDetails
+  /** The message without the remedy. */
+  readonly summary: string
 
-  constructor(code: Code, message: string, details: ErrorDetails = {}) {
-    super(message, details.cause === undefined ? undefined : { cause: details.cause })
+  constructor(code: Code, summary: string, details: ErrorDetails = {}) {
+    const { cause, remedy } = details
+    super(
+      withRemedy(summary, remedy, (option) => `option ${option}`),
+      cause === undefined ? {} : { cause }
+    )
     this.name = new.target.name
     this.code = code
     this.details = details
+    this.summary = summary
   }
 
   get exitCode(): number {
     return exitCodes[this.code]
   }
+}
+
+/** A summary and, where there is one, its remedy in somebody's words. */
+export function withRemedy(
+  summary: string,
+  remedy: Remedy | undefined,
+  nameOf: (option: string) => string
+): string {
+  return remedy === undefined ? summary : `${summary}; ${nameOf(remedy.option)} ${remedy.does}`
 }
 
 type CodeOf<Exit extends number> = {

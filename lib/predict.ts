@@ -5,6 +5,7 @@ import { predictDictionary } from './prediction/dictionary.js'
 import { estimateBuilds, fastestBuild, smallestBuild, type PredictedBuild } from './prediction/estimate.js'
 import { survey } from './prediction/survey.js'
 import { createReservoir } from './source/reservoir.js'
+import { noBytes } from './source/source-error.js'
 import type { Source } from './source/source.js'
 import { createWorkerPool } from './workers/pool.js'
 
@@ -62,6 +63,7 @@ async function run(source: Source, { concurrency, signal }: PredictSettings): Pr
     const early = isReadable ? predictDictionary({ size, readAt }, options) : undefined
     early?.catch(() => undefined) // told when its turn comes
     const found = await survey(source, isReadable ? options : { ...options, onBytes: reservoir.add })
+    if (found.readSize === 0 && source.isPipe === true) throw noBytes(source.name)
     const dictionary = await (early ?? predictDictionary(reservoir.end(), options))
     const builds = await estimateBuilds(found, dictionary, pool.size)
     const [smallest, fastest] = [smallestBuild(builds), fastestBuild(builds)]

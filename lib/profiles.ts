@@ -98,11 +98,13 @@ export function resolveSettings(options: SettingsOptions = {}): Settings {
     throw new UsageError(
       codec === 'zstd'
         ? `level ${level} is out of range: Zstd has 1 to ${zstdLevelMax}`
-        : `${codec} has no levels; leave --level out or use zstd`
+        : `${codec} has no levels; leave the level out, or use zstd`
     )
   }
   if (!cdc && (options.chunkSizeMin !== undefined || options.chunkSizeMax !== undefined)) {
-    throw new UsageError('smallest and largest chunk size apply to content-defined chunking; add --cdc')
+    throw new UsageError('smallest and largest chunk size apply to content-defined chunking', {
+      remedy: { option: 'cdc', does: 'turns it on' }
+    })
   }
   const bounds = cdc ? chunkSizeBounds(chunkSize) : { min: chunkSize, max: chunkSize }
   const { chunkSizeMin = bounds.min, chunkSizeMax = bounds.max } = options

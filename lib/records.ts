@@ -15,6 +15,12 @@ export interface StreamStart {
   readonly stream: number
 }
 
+export function isStreamStart(record: unknown): record is StreamStart {
+  if (typeof record !== 'object' || record === null || ArrayBuffer.isView(record)) return false
+  const { kind, stream } = record as Partial<StreamStart>
+  return kind === 'stream' && Number.isInteger(stream)
+}
+
 interface Batch {
   readonly stream: number
   /** Where in the stream the batch starts. */

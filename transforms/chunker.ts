@@ -1,9 +1,10 @@
 import type { Duplex } from 'node:stream'
+import { toBytes, type BytesLike } from '../lib/bytes-of.js'
 import { LimitError } from '../lib/errors.js'
 import type { ChunkerName } from '../lib/format/header.js'
 import { formatLimits } from '../lib/limits.js'
 import { checkChunkSizes, chunkSizeBounds } from '../lib/profiles.js'
-import type { ChunkBatch, StreamStart } from '../lib/records.js'
+import { isStreamStart, type ChunkBatch, type StreamStart } from '../lib/records.js'
 import { inlinePool, type WorkerPool } from '../lib/workers/pool.js'
 import { createSlabPool, type BatchSlabs } from '../lib/workers/slabs.js'
 import { createFastCdcCutter } from './cut-fastcdc.js'
@@ -36,9 +37,9 @@ export interface StreamCutter {
 }
 
 /**
- * Bytes → ChunkBatch. Takes any Uint8Arrays, however cut, strings (as UTF-8), and StreamStart records; gives
+ * Bytes → ChunkBatch. Takes views and buffers of bytes, however cut, strings (as UTF-8), and StreamStart records; gives
  * the chunks of about 2 MiB at a time, in order. Chunks and batches depend on the bytes alone, not on how they
- * arrive.
+ * arrive. Anything else is a SourceError.
  *
  * Holds one batch (`cut-fixed.ts`), or one a thread, at least two (`cut-fastcdc.ts`): 2 MiB each, or
  * the largest chunk where that is more.
@@ -63,15 +64,15 @@ export function chunker(options: ChunkerOptions = {}): Duplex {
     }
   }
 
-  async function* take(record: Uint8Array | string | StreamStart): AsyncGenerator<ChunkBatch> {
-    const bytes = typeof record === 'string' ? Buffer.from(record) : record
-    if (!(bytes instanceof Uint8Array)) {
+  async function* take(record: BytesLike | StreamStart): AsyncGenerator<ChunkBatch> {
+    if (isStreamStart(record)) {
       yield* batchesOf(cutter.end())
-      stream = bytes.stream
+      stream = record.stream
       streamOffset = 0
       streamSize = 0
       return
     }
+    const bytes = toBytes(record, 'the source')
     streamSize += bytes.length
     if (streamSize > formatLimits.streamSizeMax) throw new LimitError('the source is larger than 2^53 bytes')
     yield* batchesOf(cutter.take(bytes))

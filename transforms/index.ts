@@ -8,7 +8,9 @@ export { indexer, type IndexerOptions } from './indexer.js'
 export { encryptor } from './encryptor.js'
 export { sink } from './sink.js'
 
-export { openSource, iterableSource, type Source } from '../lib/source/source.js'
+export { openSource } from '../lib/source/file-source.js'
+export { iterableSource } from '../lib/source/iterable-source.js'
+export type { Source } from '../lib/source/source.js'
 export {
   openTarget,
   openDescriptor,

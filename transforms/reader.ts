@@ -1,11 +1,14 @@
 import { Readable } from 'node:stream'
 import { SourceError } from '../lib/errors.js'
 import { memoryLimits } from '../lib/limits.js'
+import { noBytes } from '../lib/source/source-error.js'
 import type { ReadOptions, Source } from '../lib/source/source.js'
 
 export interface ReaderOptions {
   /** Bytes the source must give; fewer or more is an error. */
   readonly expectSize?: number
+  /** A pipe may give no byte at all. Default false, because a far side that failed looks the same. */
+  readonly allowEmpty?: boolean
 }
 
 /**
@@ -20,10 +23,12 @@ export function reader(source: Source, options: ReaderOptions = {}): Readable {
   })
 }
 
+const allowEmptyRemedy = { option: 'allowEmpty', does: 'takes that as it is' }
+
 /** What `reader` does, as a generator; for `reuse` and `slabs` see `Source.read`. */
 export async function* readSource(
   source: Source,
-  { expectSize, ...options }: ReaderOptions & Partial<ReadOptions> = {}
+  { expectSize, allowEmpty = false, ...options }: ReaderOptions & Partial<ReadOptions> = {}
 ): AsyncGenerator<Uint8Array, void> {
   try {
     let total = 0
@@ -33,6 +38,8 @@ export async function* readSource(
       if (piece.length > 0) yield piece
     }
     if (expectSize !== undefined && total !== expectSize) throw wrongSize(source.name, expectSize, total)
+    const isExpected = expectSize === 0 || allowEmpty
+    if (total === 0 && source.isPipe === true && !isExpected) throw noBytes(source.name, allowEmptyRemedy)
   } finally {
     await source.close()
   }

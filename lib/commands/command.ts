@@ -1,3 +1,16 @@
+/** What a word of the line or the value of a flag names: something to read, the target, or neither. */
+export type Role = 'input' | 'target' | 'other'
+
+/** A place on the line that a word fills, unless its flag does. */
+export interface Place {
+  readonly role: Role
+  /** For messages, such as `the source`. */
+  readonly name: string
+  readonly flag?: string
+  /** A flag that gives it in another way: then no word fills the place. */
+  readonly instead?: string
+}
+
 /** One flag as help and parser need it. */
 export interface Flag {
   readonly type: 'string' | 'boolean'
@@ -6,6 +19,10 @@ export interface Flag {
   readonly isMultiple?: boolean
   /** Shown in the help; `VALUE` is what stands for the value. */
   readonly value?: string
+  /** The value is a path, or `-`, to be held against all others; `descriptor`: the number of one that is open. */
+  readonly names?: Role | 'descriptor'
+  /** Values that are words of their own, not paths. */
+  readonly words?: readonly string[]
   readonly help: string
 }
 
@@ -14,6 +31,8 @@ export type Flags = Readonly<Record<string, Flag>>
 /** A parsed command line. Flags keep their text; `options.ts` makes numbers and sizes of it. */
 export interface Arguments {
   readonly input: readonly string[]
+  /** What fills each place of the command, in order. */
+  readonly places: readonly (string | undefined)[]
   readonly flags: Readonly<Record<string, string | boolean | readonly string[] | undefined>>
 }
 
@@ -33,6 +52,8 @@ export interface Command {
   /** Usage lines without `hexz NAME`. */
   readonly usage: readonly string[]
   readonly flags: Flags
+  /** What the words are, in order. `inputs`: each is one, however many they are. */
+  readonly places: readonly Place[] | 'inputs'
   /** Free text under the flags. */
   readonly notes?: string
   run(args: Arguments, context: CommandContext): Promise<void>

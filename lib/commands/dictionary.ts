@@ -12,7 +12,8 @@ import { textFlag } from './options.js'
 import type { Arguments } from './command.js'
 import { formatSize } from './progress.js'
 
-const modes = ['auto', 'always', 'off'] as const
+/** What `--dictionary` takes beside a file. */
+export const dictionaryWords = ['auto', 'always', 'off'] as const
 
 /**
  * What `--dictionary` says; any word but the three is a file, which is read.
@@ -22,14 +23,14 @@ const modes = ['auto', 'always', 'off'] as const
 export async function readDictionaryFlag(args: Arguments): Promise<{ dictionary?: DictionaryMode }> {
   const text = textFlag(args, 'dictionary')
   if (text === undefined) return {}
-  const mode = modes.find((name) => name === text)
+  const mode = dictionaryWords.find((name) => name === text)
   return { dictionary: mode ?? (await readDictionaryFile(text)) }
 }
 
 /** The file that `--dictionary` names, if it names one. */
 export function dictionaryPath(args: Arguments): string | undefined {
   const text = textFlag(args, 'dictionary')
-  return modes.some((name) => name === text) ? undefined : text
+  return dictionaryWords.some((name) => name === text) ? undefined : text
 }
 
 /** Reads no more than a dictionary may have, and a byte to tell. */

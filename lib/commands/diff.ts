@@ -7,7 +7,7 @@ import { readHeader } from '../reader/structure.js'
 import { defaultWorkerCount } from '../workers/pool.js'
 import { isSet, type Arguments, type Command } from './command.js'
 import { openSnapshotBytes } from './open-input.js'
-import { concurrencyOption, takePlaces, textFlag } from './options.js'
+import { concurrencyOption, textFlag } from './options.js'
 import { withCredentials } from './credentials.js'
 import { openFlags } from './passphrase.js'
 import { printable } from './printable.js'
@@ -22,6 +22,10 @@ export const diff: Command = {
   name: 'diff',
   summary: 'show where two snapshots differ',
   usage: ['A B [--json]', 'A B --stream memory'],
+  places: [
+    { role: 'input', name: 'the first snapshot' },
+    { role: 'input', name: 'the second' }
+  ],
   flags: {
     stream: { type: 'string', value: 'NAME', help: 'only this stream; default all' },
     chunks: {
@@ -34,12 +38,9 @@ export const diff: Command = {
   },
   notes: `Exits 0 when nothing differs, and ${differentExit} when something does.`,
   async run(args, { signal }) {
-    const paths = takePlaces(args, [undefined, undefined])
-    const [onePath, otherPath] = paths
+    const [onePath, otherPath] = args.places
     if (onePath === undefined || otherPath === undefined)
       throw new UsageError('diff compares two snapshots; name both')
-    if (onePath === '-' && otherPath === '-')
-      throw new UsageError('only one of the two can be standard input')
     const { concurrency = defaultWorkerCount() } = concurrencyOption(args)
     const [one, other] = await openBoth(args, [onePath, otherPath], concurrency)
     try {

@@ -6,7 +6,7 @@ import { defaultWorkerCount } from '../workers/pool.js'
 import { isSet, type Arguments, type Command } from './command.js'
 import { openSnapshotBytes } from './open-input.js'
 import { checkOutput, openInPlace, openOutput, type OutputOptions } from './open-output.js'
-import { concurrencyOption, sizeNote, sizeOption, takePlaces, textFlag } from './options.js'
+import { concurrencyOption, sizeNote, sizeOption, textFlag } from './options.js'
 import { openWithCredentials } from './credentials.js'
 import { openFlags } from './passphrase.js'
 import { createProgress, formatSize, parseProgressMode, progressFlag, type Progress } from './progress.js'
@@ -18,6 +18,10 @@ export const extract: Command = {
   name: 'extract',
   summary: 'get the bytes back, whole or a range',
   usage: ['SNAPSHOT [-o TARGET]', '- < in.st > disk.img', 'SNAPSHOT --offset 1G --length 4K > range.bin'],
+  places: [
+    { role: 'input', name: 'the snapshot', flag: 'source' },
+    { role: 'target', name: 'the target', flag: 'output' }
+  ],
   flags: {
     source: { type: 'string', shortFlag: 's', value: 'FILE', help: 'the snapshot; - is standard input' },
     output: {
@@ -41,10 +45,7 @@ export const extract: Command = {
   },
   notes: sizeNote,
   async run(args, { signal }) {
-    const [sourcePath, targetPath = '-'] = takePlaces(args, [
-      textFlag(args, 'source'),
-      textFlag(args, 'output')
-    ])
+    const [sourcePath, targetPath = '-'] = args.places
     if (sourcePath === undefined)
       throw new UsageError('no snapshot is named; give a file, or - for standard input')
     const mode = parseProgressMode(textFlag(args, 'progress'))

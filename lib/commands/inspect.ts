@@ -5,7 +5,6 @@ import type { Snapshot } from '../reader/open-snapshot.js'
 import { isSet, type Command } from './command.js'
 import { describeDictionary, dictionaryJson } from './dictionary.js'
 import { openSnapshotBytes } from './open-input.js'
-import { takePlaces } from './options.js'
 import { openWithCredentials } from './credentials.js'
 import { openFlags } from './passphrase.js'
 import { formatSize } from './progress.js'
@@ -16,9 +15,10 @@ export const inspect: Command = {
   name: 'inspect',
   summary: 'show what a snapshot holds',
   usage: ['SNAPSHOT [--json]'],
+  places: [{ role: 'input', name: 'the snapshot' }],
   flags: { json: { type: 'boolean', help: 'the same as JSON' }, ...openFlags },
   async run(args) {
-    const [path] = takePlaces(args, [undefined])
+    const [path] = args.places
     if (path === undefined) throw new UsageError('no snapshot is named; give a file, or - for standard input')
     const source = await openSnapshotBytes(path)
     const snapshot = await openWithCredentials(args, source)

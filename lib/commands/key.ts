@@ -10,7 +10,7 @@ import { openFileBytes, type ByteSource } from '../reader/byte-source.js'
 import { readHeader, type ReadHeader } from '../reader/structure.js'
 import { targetError } from '../target/write-all.js'
 import { isSet, type Arguments, type Command } from './command.js'
-import { parseCount, takePlaces, textFlag } from './options.js'
+import { parseCount, textFlag } from './options.js'
 import { readCredentials } from './credentials.js'
 import { givenPassphrase, openFlags, passphraseSources, readRecipients } from './passphrase.js'
 import { hex } from './report.js'
@@ -22,18 +22,30 @@ export const key: Command = {
   name: 'key',
   summary: 'list, add or remove the keys that open an encrypted snapshot',
   usage: ['list SNAPSHOT', 'add SNAPSHOT [--recipient FILE]', 'remove SNAPSHOT SLOT'],
+  places: [
+    { role: 'other', name: 'what to do' },
+    { role: 'input', name: 'the snapshot' },
+    { role: 'other', name: 'the slot' }
+  ],
   flags: {
     recipient: {
       type: 'string',
       value: 'FILE',
+      names: 'input',
       help: 'add: the new key is this certificate or public key; default a passphrase'
     },
     newPassphraseFile: {
       type: 'string',
       value: 'FILE',
+      names: 'input',
       help: 'add: the new passphrase is the first line of a file'
     },
-    newPassphraseFd: { type: 'string', value: 'N', help: 'add: the same from an open file descriptor' },
+    newPassphraseFd: {
+      type: 'string',
+      value: 'N',
+      names: 'descriptor',
+      help: 'add: the same from an open file descriptor'
+    },
     json: { type: 'boolean', help: 'list as JSON' },
     ...openFlags
   },
@@ -43,7 +55,7 @@ export const key: Command = {
     'of 640 bytes is rewritten. Whoever kept a copy of the file from before can still open that copy.'
   ].join('\n'),
   async run(args) {
-    const [action, path, slot] = takePlaces(args, [undefined, undefined, undefined])
+    const [action, path, slot] = args.places
     if (path === undefined || !['list', 'add', 'remove'].includes(action ?? '')) {
       throw new UsageError(
         'say what to do and with which file: hexz key list|add|remove SNAPSHOT; see hexz key --help'

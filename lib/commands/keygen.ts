@@ -5,7 +5,7 @@ import { wipe } from '../crypto/sealing.js'
 import { errnoOf, TargetError, UsageError } from '../errors.js'
 import { targetError } from '../target/write-all.js'
 import { isSet, type Command } from './command.js'
-import { parseCount, takePlaces, textFlag } from './options.js'
+import { parseCount, textFlag } from './options.js'
 import { givenPassphrase, passphraseSources } from './passphrase.js'
 import { hex } from './report.js'
 import { askTwice } from './terminal.js'
@@ -17,6 +17,7 @@ export const keygen: Command = {
   name: 'keygen',
   summary: 'make a key pair: a certificate to encrypt to, and the private key that opens',
   usage: ['-o NAME    (writes NAME.key and NAME.crt)'],
+  places: [{ role: 'other', name: 'the name', flag: 'output' }],
   flags: {
     output: {
       type: 'string',
@@ -34,12 +35,18 @@ export const keygen: Command = {
     passphraseFile: {
       type: 'string',
       value: 'FILE',
+      names: 'input',
       help: 'passphrase of the private key: first line of a file'
     },
-    passphraseFd: { type: 'string', value: 'N', help: 'the same from an open file descriptor' }
+    passphraseFd: {
+      type: 'string',
+      value: 'N',
+      names: 'descriptor',
+      help: 'the same from an open file descriptor'
+    }
   },
   async run(args) {
-    const [name] = takePlaces(args, [textFlag(args, 'output')])
+    const [name] = args.places
     if (name === undefined || name === '-') throw new UsageError('name the key pair with -o NAME')
     const bits = parseCount(
       textFlag(args, 'bits') ?? String(rsaBits.default),

@@ -9,7 +9,7 @@ import { uriPath } from '../serve/address.js'
 import { serve } from '../serve/serve.js'
 import type { Command } from './command.js'
 import { openSnapshotBytes } from './open-input.js'
-import { sizeNote, sizeOption, takePlaces, textFlag } from './options.js'
+import { sizeNote, sizeOption, textFlag } from './options.js'
 import { openWithCredentials } from './credentials.js'
 import { openFlags } from './passphrase.js'
 import { printable } from './printable.js'
@@ -24,6 +24,10 @@ export const mount: Command = {
   name: 'mount',
   summary: 'show a stream of a snapshot as a read-only file in a folder',
   usage: ['SNAPSHOT FOLDER [--stream memory]'],
+  places: [
+    { role: 'input', name: 'the snapshot' },
+    { role: 'other', name: 'the folder' }
+  ],
   flags: {
     stream: { type: 'string', value: 'NAME', help: 'which stream; default the first, disk' },
     ...openFlags,
@@ -39,7 +43,7 @@ export const mount: Command = {
     sizeNote
   ].join('\n'),
   async run(args, { signal }) {
-    const [path, folder] = takePlaces(args, [undefined, undefined])
+    const [path, folder] = args.places
     if (path === undefined || folder === undefined)
       throw new UsageError('name a snapshot and an empty folder: hexz mount SNAPSHOT FOLDER')
     const cache = sizeOption(args, 'cacheSize', 'cacheSize')

@@ -3,8 +3,8 @@ import { stat } from 'node:fs/promises'
 import { openDescriptorBytes, openFileBytes, spool, type ByteSource } from '../reader/byte-source.js'
 import { openHttpBytes } from '../reader/http-source.js'
 import { isHttpUrl } from '../reader/http-url.js'
-import { openSource } from '../source/source.js'
-import { openInput } from './options.js'
+import { openSource } from '../source/file-source.js'
+import { descriptorIn, openInput } from './options.js'
 
 /**
  * A snapshot as bytes that can be read at any offset: a file, also as standard input, or a URL. One that
@@ -15,7 +15,11 @@ import { openInput } from './options.js'
 export async function openSnapshotBytes(path: string, targetPath = '-'): Promise<ByteSource> {
   if (isHttpUrl(path)) return openHttpBytes(path)
   const folder = await folderBeside(targetPath)
-  if (path === '-') return openDescriptorBytes(0, 'standard input') ?? spool(await openInput('-'), folder)
+  const fd = descriptorIn(path)
+  if (fd !== undefined) {
+    const name = fd === 0 ? 'standard input' : path
+    return openDescriptorBytes(fd, name) ?? spool(await openInput(path), folder)
+  }
   const stats = await stat(path).catch(() => undefined)
   if (stats?.isFIFO() === true) return spool(await openSource(path), folder)
   return openFileBytes(path)

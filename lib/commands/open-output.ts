@@ -2,9 +2,11 @@ import { fstatSync } from 'node:fs'
 import { isatty } from 'node:tty'
 import { UsageError } from '../errors.js'
 import { isHttpUrl } from '../reader/http-url.js'
+import { descriptorOf } from '../source/descriptor.js'
 import { openInPlaceTarget, type InPlaceTarget } from '../target/in-place.js'
 import { checkTarget, openDescriptor, openTarget, type FileTarget, type Target } from '../target/target.js'
 import { socketTarget } from '../target/writable-target.js'
+import { descriptorIn, isUrl } from './options.js'
 
 export interface OutputOptions {
   readonly force: boolean
@@ -15,17 +17,23 @@ export interface OutputOptions {
 
 const toTargetOptions = ({ force, sources }: OutputOptions): Parameters<typeof checkTarget>[1] => ({
   force,
-  sources: sources
-    .filter((word) => word !== undefined && !isHttpUrl(word))
-    .map((word) => (word === '-' ? 0 : (word ?? 0)))
+  sources: sources.flatMap((word) =>
+    word === undefined || isHttpUrl(word) ? [] : (descriptorIn(word) ?? word)
+  )
 })
+
+/** `/dev/stdout` is standard output, whatever that is. */
+const toPath = (word: string): string => (descriptorOf(word) === 1 ? '-' : word)
 
 /**
  * Tells early what opening the output would tell: before a snapshot is waited for that comes through a pipe.
  *
  * @throws UsageError for a terminal; TargetError
  */
-export async function checkOutput(path: string, options: OutputOptions): Promise<void> {
+export async function checkOutput(word: string, options: OutputOptions): Promise<void> {
+  const path = toPath(word)
+  if (isUrl(path))
+    throw new UsageError('a URL is no target; write to - and let another program send it: | curl -T - URL')
   if (path === '-' && isatty(1))
     throw new UsageError('standard output is a terminal; name a target with -o, or pipe it somewhere')
   await checkTarget(path === '-' ? 1 : path, toTargetOptions(options))
@@ -35,7 +43,8 @@ export async function checkOutput(path: string, options: OutputOptions): Promise
  * Opens a path, or standard output for `-`; not when the run was told to stop meanwhile, since it may be ended before it
  * has removed what it made.
  */
-export async function openOutput(path: string, options: OutputOptions): Promise<Target | FileTarget> {
+export async function openOutput(word: string, options: OutputOptions): Promise<Target | FileTarget> {
+  const path = toPath(word)
   await checkOutput(path, options)
   options.signal.throwIfAborted()
   return path === '-' ? openStandardOutput() : openTarget(path, toTargetOptions(options))

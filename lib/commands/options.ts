@@ -1,9 +1,9 @@
-import { fstatSync } from 'node:fs'
 import { isatty } from 'node:tty'
 import { UsageError } from '../errors.js'
 import { memoryLimits } from '../limits.js'
-import { pipeSource } from '../source/pipe-source.js'
-import { openDescriptorSource, openSource, type Source } from '../source/source.js'
+import { descriptorOf } from '../source/descriptor.js'
+import { openDescriptorSource, openSource } from '../source/file-source.js'
+import type { Source } from '../source/source.js'
 import type { Arguments } from './command.js'
 
 /** What SIZE means, for the help of a command that takes one. */
@@ -76,24 +76,21 @@ export function concurrencyOption(args: Arguments, min: 0 | 1 = 1): { concurrenc
     : { concurrency: parseCount(text, '--concurrency', min, memoryLimits.workerCountMax) }
 }
 
-/**
- * Positional words and flags that name the same things: a flag wins its place, words fill the others.
- *
- * @throws UsageError when words are left over
- */
-export function takePlaces(args: Arguments, flags: readonly (string | undefined)[]): (string | undefined)[] {
-  const words = [...args.input]
-  const places = flags.map((flag) => flag ?? words.shift())
-  if (words.length > 0) throw new UsageError(`"${words.join(' ')}" is one argument too many`)
-  return places
+/** The open descriptor that a word names: `-` is standard input, `/dev/fd/3` is 3. `undefined` for a path. */
+export function descriptorIn(word: string): number | undefined {
+  return word === '-' ? 0 : descriptorOf(word)
 }
 
-/** Opens a path, or standard input for `-`. */
+/** Whether a word is a URL of whatever kind; a file of such a name can be given as `./http://…`. */
+export const isUrl = (word: string): boolean => /^[a-z][a-z0-9+.-]+:\/\//i.test(word)
+
+/** Opens a path, or takes a descriptor that is open. @throws UsageError for a terminal; SourceError */
 export async function openInput(path: string): Promise<Source> {
-  if (path !== '-') return openSource(path)
-  if (isatty(0)) throw new UsageError('standard input is a terminal; pipe something into hexz or name a file')
-  const stats = fstatSync(0)
-  return stats.isFIFO() || stats.isSocket()
-    ? pipeSource(0, 'standard input')
-    : openDescriptorSource(0, 'standard input')
+  if (isUrl(path))
+    throw new UsageError("a URL is no source; let another program fetch it: --from-command 'curl -fsS URL'")
+  const fd = descriptorIn(path)
+  if (fd === undefined) return openSource(path)
+  const name = fd === 0 ? 'standard input' : path
+  if (isatty(fd)) throw new UsageError(`${name} is a terminal; pipe something into hexz or name a file`)
+  return openDescriptorSource(fd, name)
 }

@@ -9,7 +9,7 @@ const tokenOf = (number: number): string => `@${number}`
  * meow tells flags from words; the text of a value never passes through it, because its parser takes quotes off a
  * value and swallows a word `true` after a boolean flag. So each value reaches a command as it was typed.
  *
- * @throws UsageError for an unknown flag, a flag without its value, one given twice, or an empty word
+ * @throws UsageError for an unknown flag, a flag without its value, one given twice, an empty word, or a word too many
  */
 export function parseArguments(command: Command, argv: readonly string[]): Arguments {
   const { words, texts } = splitLine(command, argv)
@@ -32,7 +32,26 @@ export function parseArguments(command: Command, argv: readonly string[]): Argum
     name,
     Array.isArray(value) ? value.map(textOf) : typeof value === 'string' ? textOf(value) : value
   ])
-  return { input: input.map(textOf), flags: Object.fromEntries(values) as Arguments['flags'] }
+  const found = { input: input.map(textOf), flags: Object.fromEntries(values) as Arguments['flags'] }
+  return { ...found, places: fillPlaces(command, found) }
+}
+
+/** A flag wins its place, words fill the others. @throws UsageError when words are left over */
+function fillPlaces(
+  { places }: Command,
+  { input, flags }: Pick<Arguments, 'input' | 'flags'>
+): Arguments['places'] {
+  if (places === 'inputs') return input
+  const words = [...input]
+  const filled = places.map(({ name, flag = '', instead = '' }) => {
+    const value = flags[flag]
+    if (flags[instead] !== undefined && value !== undefined)
+      throw new UsageError(`--${kebab(flag)} and --${kebab(instead)} both give ${name}; give one`)
+    if (flags[instead] !== undefined) return undefined
+    return typeof value === 'string' ? value : words.shift()
+  })
+  if (words.length > 0) throw new UsageError(`"${words.join(' ')}" is one argument too many`)
+  return filled
 }
 
 interface Line {

@@ -15,10 +15,21 @@ export const openFlags = {
   passphraseFile: {
     type: 'string',
     value: 'FILE',
+    names: 'input',
     help: 'passphrase of an encrypted snapshot: first line of a file'
   },
-  passphraseFd: { type: 'string', value: 'N', help: 'the same from an open file descriptor' },
-  identity: { type: 'string', value: 'FILE', help: 'private RSA key of a recipient: PEM or PKCS#12' }
+  passphraseFd: {
+    type: 'string',
+    value: 'N',
+    names: 'descriptor',
+    help: 'the same from an open file descriptor'
+  },
+  identity: {
+    type: 'string',
+    value: 'FILE',
+    names: 'input',
+    help: 'private RSA key of a recipient: PEM or PKCS#12'
+  }
 } as const satisfies Flags
 
 /** Flags of every command that makes an encrypted snapshot. */
@@ -32,6 +43,7 @@ export const lockFlags = {
     type: 'string',
     value: 'FILE',
     isMultiple: true,
+    names: 'input',
     help: 'encrypt to this certificate or public key (RSA, PEM); may be given again'
   },
   passphraseFile: { ...openFlags.passphraseFile, help: 'passphrase: first line of a file' },

@@ -3,7 +3,7 @@ import { predictSource, type Prediction } from '../predict.js'
 import type { PredictedBuild } from '../prediction/estimate.js'
 import { profiles } from '../profiles.js'
 import { isSet, type Command } from './command.js'
-import { openInput, takePlaces } from './options.js'
+import { openInput } from './options.js'
 import { formatSize } from './progress.js'
 import { peakMemory } from './report.js'
 
@@ -12,12 +12,13 @@ export const predict: Command = {
   name: 'predict',
   summary: 'tell what each profile would make of a source, from samples, in seconds',
   usage: ['SOURCE [--json]'],
+  places: [{ role: 'input', name: 'the source' }],
   flags: {
     json: { type: 'boolean', help: 'the result as JSON' }
   },
   notes: 'SOURCE is a file, a device, or - for standard input, of which the first 2 GiB are read.',
   async run(args, { signal }) {
-    const [path] = takePlaces(args, [undefined])
+    const [path] = args.places
     if (path === undefined)
       throw new UsageError('no source is named; give a file, a device, or - for standard input')
     const start = performance.now()

@@ -6,7 +6,7 @@ import type { ByteSource } from '../reader/byte-source.js'
 import { isSet, type Arguments, type Command } from './command.js'
 import { openSnapshotBytes } from './open-input.js'
 import { checkOutput, openOutput } from './open-output.js'
-import { takePlaces, textFlag } from './options.js'
+import { textFlag } from './options.js'
 import { withCredentials } from './credentials.js'
 import { openFlags } from './passphrase.js'
 import { createProgress, formatSize, parseProgressMode, progressFlag } from './progress.js'
@@ -16,6 +16,10 @@ export const recover: Command = {
   name: 'recover',
   summary: 'get back what can be trusted of a damaged or incomplete snapshot',
   usage: ['SNAPSHOT -o TARGET'],
+  places: [
+    { role: 'input', name: 'the snapshot' },
+    { role: 'target', name: 'the target', flag: 'output' }
+  ],
   flags: {
     output: {
       type: 'string',
@@ -31,7 +35,7 @@ export const recover: Command = {
   },
   notes: 'Exits 0 when a target was written; whether anything is missing is in the report.',
   async run(args, { signal }) {
-    const [sourcePath, targetPath] = takePlaces(args, [undefined, textFlag(args, 'output')])
+    const [sourcePath, targetPath] = args.places
     if (sourcePath === undefined)
       throw new UsageError('no snapshot is named; give a file, or - for standard input')
     if (targetPath === undefined || targetPath === '-')

@@ -4,7 +4,7 @@ import { isLocal, parseAddress, type Address } from '../serve/address.js'
 import { serve as startServing } from '../serve/serve.js'
 import type { Command } from './command.js'
 import { openSnapshotBytes } from './open-input.js'
-import { concurrencyOption, sizeNote, sizeOption, takePlaces, textFlag } from './options.js'
+import { concurrencyOption, sizeNote, sizeOption, textFlag } from './options.js'
 import { openWithCredentials } from './credentials.js'
 import { openFlags } from './passphrase.js'
 import { printable } from './printable.js'
@@ -19,6 +19,7 @@ export const serve: Command = {
   name: 'serve',
   summary: 'offer a snapshot as a read-only disk over NBD or HTTP',
   usage: ['SNAPSHOT', 'SNAPSHOT --nbd unix:PATH', 'SNAPSHOT --nbd HOST:PORT --http HOST:PORT'],
+  places: [{ role: 'input', name: 'the snapshot' }],
   flags: {
     nbd: {
       type: 'string',
@@ -45,7 +46,7 @@ export const serve: Command = {
     sizeNote
   ].join('\n'),
   async run(args, { signal }) {
-    const [path] = takePlaces(args, [undefined])
+    const [path] = args.places
     if (path === undefined) throw new UsageError('no snapshot is named; give a file, or - for standard input')
     const http = addressOption('http', textFlag(args, 'http'))
     const nbd = addressOption('nbd', textFlag(args, 'nbd') ?? (http === undefined ? defaultNbd : undefined))

@@ -1,5 +1,4 @@
 import { gainMin, percent, type Dictionary } from '../compression/dictionary.js'
-import { UsageError } from '../errors.js'
 import { zstdLevelMax } from '../profiles.js'
 import type { Target } from '../target/target.js'
 import { checkTrainSettings, openEach, trainOn, type TrainSettings } from '../train.js'
@@ -14,11 +13,13 @@ export const train: Command = {
   name: 'train',
   summary: 'make a Zstandard dictionary out of many sources, for --dictionary FILE and zstd -D',
   usage: ['SOURCE... -o FILE', '- -o FILE < disk.img'],
+  places: 'inputs',
   flags: {
     output: {
       type: 'string',
       shortFlag: 'o',
       value: 'FILE',
+      names: 'target',
       help: 'where the dictionary goes; default -, standard output'
     },
     size: { type: 'string', value: 'SIZE', help: 'size of the dictionary at most, 1K to 1M; default 110K' },
@@ -40,8 +41,6 @@ export const train: Command = {
       signal
     }
     checkTrainSettings(settings, args.input.length)
-    if (args.input.filter((word) => word === '-').length > 1)
-      throw new UsageError('standard input can be a source only once')
     const output = { force: isSet(args, 'force'), sources: args.input, signal }
     await checkOutput(targetPath, output)
     const start = performance.now()

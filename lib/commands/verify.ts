@@ -2,7 +2,7 @@ import { UsageError } from '../errors.js'
 import { verifySnapshot } from '../reader/verify.js'
 import { isSet, type Command } from './command.js'
 import { openSnapshotBytes } from './open-input.js'
-import { concurrencyOption, takePlaces, textFlag } from './options.js'
+import { concurrencyOption, textFlag } from './options.js'
 import { withCredentials } from './credentials.js'
 import { openFlags } from './passphrase.js'
 import { createProgress, formatSize, parseProgressMode, progressFlag } from './progress.js'
@@ -13,6 +13,7 @@ export const verify: Command = {
   name: 'verify',
   summary: 'check every byte, every digest and the chain between them',
   usage: ['SNAPSHOT [--quick]'],
+  places: [{ role: 'input', name: 'the snapshot' }],
   flags: {
     quick: { type: 'boolean', help: 'check header, footer and index only, not the chunks' },
     ...openFlags,
@@ -21,7 +22,7 @@ export const verify: Command = {
     concurrency: { type: 'string', value: 'N', help: 'worker threads, 1 to 64; default one per core' }
   },
   async run(args, { signal }) {
-    const [path] = takePlaces(args, [undefined])
+    const [path] = args.places
     if (path === undefined) throw new UsageError('no snapshot is named; give a file, or - for standard input')
     const mode = parseProgressMode(textFlag(args, 'progress'))
     const concurrency = concurrencyOption(args)

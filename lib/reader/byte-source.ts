@@ -1,10 +1,11 @@
-import { constants, fstatSync, read, readFileSync, readSync } from 'node:fs'
+import { constants, fstatSync, read, readSync, type Stats } from 'node:fs'
 import { open, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { randomUUID } from 'node:crypto'
 import { promisify } from 'node:util'
 import { SourceError } from '../errors.js'
+import { positionOf } from '../source/descriptor.js'
 import { becameShorter, sourceError } from '../source/source-error.js'
 import type { Source } from '../source/source.js'
 import { targetError, writeAll } from '../target/write-all.js'
@@ -85,17 +86,16 @@ export async function spool(source: Source, folder: string = tmpdir()): Promise<
  * @returns `undefined` for anything else, which has to be read front to back
  */
 export function openDescriptorBytes(fd: number, name: string): ByteSource | undefined {
-  const stats = fstatSync(fd)
-  if (!stats.isFile() || !isAtStart(fd)) return undefined
+  const stats = statOpen(fd, name)
+  if (!stats.isFile() || positionOf(fd) !== 0) return undefined
   return descriptorBytes(fd, name, stats.size, () => Promise.resolve())
 }
 
-/** Only Linux tells; elsewhere nothing is taken for granted. */
-function isAtStart(fd: number): boolean {
+function statOpen(fd: number, name: string): Stats {
   try {
-    return /^pos:\s*0$/m.test(readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8'))
-  } catch {
-    return false
+    return fstatSync(fd)
+  } catch (error) {
+    throw sourceError(error, name)
   }
 }
 

@@ -192,7 +192,7 @@ function mixed(error: unknown, name: string): unknown {
     // An abort stays what it is, for whoever looks for it. The command line says the rest.
     return error
   }
-  const told = new HexzError(error.code, `${error.message}; ${left}`, { ...error.details, cause: error })
+  const told = new HexzError(error.code, `${error.summary}; ${left}`, { ...error.details, cause: error })
   Object.setPrototypeOf(told, Object.getPrototypeOf(error) as object)
   told.name = error.name
   return told

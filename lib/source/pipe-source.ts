@@ -55,7 +55,7 @@ export function pipeSource(fd: number, name: string): Source {
     return Promise.resolve()
   }
 
-  return { name, size: undefined, read, close }
+  return { name, size: undefined, isPipe: true, read, close }
 }
 
 /** Node's types know `onread` of a connection only; a socket on a descriptor takes it as well. */

@@ -1,4 +1,4 @@
-import { errnoOf, SourceError } from '../errors.js'
+import { errnoOf, SourceError, type Remedy } from '../errors.js'
 
 /** The system's error in our words. */
 export function sourceError(error: unknown, name: string): SourceError {
@@ -24,6 +24,15 @@ export function sourceError(error: unknown, name: string): SourceError {
         details
       )
   }
+}
+
+/** A pipe that ends before its first byte. */
+export function noBytes(name: string, remedy?: Remedy): SourceError {
+  const message = `${name} gave no bytes: what should have sent them may have failed`
+  return new SourceError('SOURCE_EMPTY', message, {
+    where: name,
+    ...(remedy === undefined ? {} : { remedy })
+  })
 }
 
 /** A file that ends before the end it had when it was opened. */

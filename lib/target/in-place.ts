@@ -1,7 +1,7 @@
 import { constants } from 'node:fs'
 import { open } from 'node:fs/promises'
 import { errnoOf, TargetError } from '../errors.js'
-import { deviceSize } from '../source/source.js'
+import { deviceSize } from '../source/file-source.js'
 import { refuseSources, type FileTargetOptions } from './target.js'
 import { targetError, writeAll } from './write-all.js'
 

@@ -116,7 +116,7 @@ async function openPartial(
   })
   const own = await handle.stat()
   if (mode !== undefined) await handle.chmod(mode & 0o7777).catch(() => undefined) // not every filesystem has modes
-  const isOwn = async (): Promise<boolean> => isSame(own, await statIfThere(partial))
+  const isOwn = async (): Promise<boolean> => isSameFile(own, await statIfThere(partial))
   const early = createEarlyFlush(handle)
   const flush = async (): Promise<void> => {
     await early.end()
@@ -240,21 +240,25 @@ export async function refuseSources(
   sources: readonly (string | number)[]
 ): Promise<void> {
   const target = await statIfThere(path)
-  const holdsBytes = target?.isFile() === true || target?.isBlockDevice() === true
-  if (!holdsBytes) return
+  const isOneOfBoth =
+    target?.isFile() === true || target?.isBlockDevice() === true || target?.isFIFO() === true
+  if (!isOneOfBoth) return // a socket or a terminal is read and written
   for (const source of sources) {
-    if (!isSame(target, await statIfThere(source))) continue
+    if (!isSameFile(target, await statIfThere(source))) continue
     const sourceName = typeof source === 'number' ? nameOf(source) : `the source ${source}`
     throw new TargetError(
       'TARGET_IS_SOURCE',
-      `${nameOf(path)} is the same file as ${sourceName}; choose another target`,
+      `${nameOf(path)} is the same ${target.isFIFO() ? 'pipe' : 'file'} as ${sourceName}; choose another target`,
       { where: nameOf(path) }
     )
   }
 }
 
-function isSame(one: Stats | undefined, other: Stats | undefined): boolean {
-  return one !== undefined && one.dev === other?.dev && one.ino === other.ino
+/** Whether two names stand for one file; of a device, whatever nodes they are. */
+export function isSameFile(one: Stats | undefined, other: Stats | undefined): boolean {
+  if (one === undefined || other === undefined) return false
+  if (one.isBlockDevice() && other.isBlockDevice()) return one.rdev === other.rdev
+  return one.dev === other.dev && one.ino === other.ino
 }
 
 const nameOf = (path: string | number): string =>

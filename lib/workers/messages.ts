@@ -24,7 +24,12 @@ export function flattenError(error: unknown): PlainError {
   if (!(error instanceof Error)) return { className: 'Error', message: String(error) }
   const plain: PlainError = { className: error.constructor.name, message: error.message, stack: error.stack }
   if (!isHexzError(error)) return plain
-  return { ...plain, code: error.code, details: { ...error.details, cause: undefined } }
+  return {
+    ...plain,
+    message: error.summary,
+    code: error.code,
+    details: { ...error.details, cause: undefined }
+  }
 }
 
 /** The error again, of its class where it is one of ours. */

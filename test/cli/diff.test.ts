@@ -111,7 +111,11 @@ await t.test('diff: wrong words and files', async (t) => {
   const fails = async (args: string[], code: number, message: string): Promise<void> =>
     failsWith(t, await runCli(['diff', ...args], { cwd }), { code, message }, args.join(' '))
   await fails(['a.st'], 2, 'diff compares two snapshots; name both')
-  await fails(['-', '-'], 2, 'only one of the two can be standard input')
+  await fails(
+    ['-', '-'],
+    2,
+    'the first snapshot and the second are both standard input, which can be read only once; give one of them another way'
+  )
   await fails(
     ['a.st', 'b.st', '--stream', 'tape'],
     2,

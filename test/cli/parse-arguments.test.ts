@@ -23,11 +23,11 @@ const lines: readonly (readonly [argv: string[], input: string[], flags: Record<
   [['a.img', "--output='out.st'"], ['a.img'], { output: "'out.st'" }],
   [["'a.img'", '"'], ["'a.img'", '"'], {}],
   [['a.img', '-o', '@0'], ['a.img'], { output: '@0' }],
-  [['1e3', '0x10', '-o', '007'], ['1e3', '0x10'], { output: '007' }],
+  [['1e3', '-o', '007'], ['1e3'], { output: '007' }],
   [['a.img', '--recipient', 'a', '--recipient', "'b'"], ['a.img'], { recipient: ['a', "'b'"] }],
   [['-o', '-', '-'], ['-'], { output: '-' }],
-  [['-o', 'x.st', '--', '--cdc', '-'], ['--cdc', '-'], { output: 'x.st' }],
-  [['--', 'a', '--', 'b'], ['a', '--', 'b'], {}],
+  [['-f', '--', '--cdc', '-'], ['--cdc', '-'], { force: true }],
+  [['--', 'a', '--'], ['a', '--'], {}],
   [['--source=a b', ' x '], [' x '], { source: 'a b' }],
   [['a\nb', '-o', 'ü=\u00a0'], ['a\nb'], { output: 'ü=\u00a0' }]
 ]

@@ -75,7 +75,11 @@ await t.test('what is refused, and leaves everything as it was', async (t) => {
     ['disk -o new --size 1000', 2, `${range} 1000 bytes`],
     ['disk -o new --size 2M', 2, `${range} 2097152 bytes`],
     ['disk -o new --level 20', 2, '--level 20 is not a whole number from 1 to 19'],
-    ['- - -o new', 2, 'standard input can be a source only once'],
+    [
+      '- - -o new',
+      2,
+      'source 1 and source 2 are both standard input, which can be read only once; give one of them another way'
+    ],
     ['disk -o new --concurrency 2', 2, '--concurrency is not an option of hexz train; see hexz train --help'],
     ['nowhere disk -o new', 3, 'nowhere does not exist'],
     ['disk nowhere -o new', 3, 'nowhere does not exist'],

@@ -58,7 +58,10 @@ const mistakes: readonly (readonly [words: string, message: string])[] = [
     'build disk.img -o new.st --profile Generic',
     'there is no profile "Generic"; the profiles are generic, eda, embedded, ml'
   ],
-  ['build - -o new.st --memory -', 'standard input cannot be both the source and the memory image'],
+  [
+    'build - -o new.st --memory -',
+    'the source and --memory are both standard input, which can be read only once; give one of them another way'
+  ],
   ['build disk.img -o new.st --progress loud', '--progress loud is unknown; use auto, plain, json, none'],
   ['build disk.img -o new.st --concurrency 0', '--concurrency 0 is not a whole number from 1 to 64'],
   ['build disk.img -o new.st --concurrency 65', '--concurrency 65 is not a whole number from 1 to 64'],
@@ -72,10 +75,10 @@ const mistakes: readonly (readonly [words: string, message: string])[] = [
     'pack disk.img -o new.st --compression zstd --level fast',
     '--level fast is not a whole number from 1 to 19'
   ],
-  ['pack disk.img -o new.st --level 3', 'lz4 has no levels; leave --level out or use zstd'],
+  ['pack disk.img -o new.st --level 3', 'lz4 has no levels; leave the level out, or use zstd'],
   [
     'pack disk.img -o new.st --min-chunk 4K',
-    'smallest and largest chunk size apply to content-defined chunking; add --cdc'
+    'smallest and largest chunk size apply to content-defined chunking; --cdc turns it on'
   ],
   [
     'pack disk.img -o new.st --avg-chunk 4K',

@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process'
 import {
   appendFileSync,
   closeSync,
@@ -154,12 +155,20 @@ await t.test('a source that changes while it is read', async (t) => {
       utimesSync(path, 1, 1)
     }
   }
-  const message =
-    'disk.img changed while it was read: build from something that stands still, such as a filesystem snapshot'
-  for (const [name, change] of Object.entries(changes)) {
+  const cases = Object.entries(changes).flatMap(([name, change]) =>
+    (['disk.img', '-'] as const).map((source) => ({ name: `${name}, ${source}`, change, source }))
+  )
+  for (const { name, change, source } of cases) {
+    const what = source === '-' ? 'standard input' : source
+    const message = `${what} changed while it was read: build from something that stands still, such as a filesystem snapshot`
     writeFileSync(path, cipherBytes(24 * MiB, 7))
     // The output is not taken until the source has changed, so the build is in the middle.
-    const child = startCli(['build', 'disk.img', '--concurrency', '1', '--progress', 'none'], { cwd })
+    const fd = openSync(path, 'r')
+    const child = startCli(['build', source, '--concurrency', '1', '--progress', 'none'], {
+      cwd,
+      stdio: [fd, 'pipe', 'pipe']
+    })
+    closeSync(fd)
     await until('output comes', () => (child.stdout?.readableLength ?? 0) > 0)
     change()
     const { code, stdout, stderr } = await finished(child)
@@ -172,6 +181,64 @@ await t.test('a source that changes while it is read', async (t) => {
       `${name}: what came out is not taken for a snapshot`
     )
   }
+})
+
+await t.test('a pipe that gives nothing', async (t) => {
+  const cwd = scratch(t)
+  writeFileSync(join(cwd, 'disk.img'), disk)
+  writeFileSync(join(cwd, 'empty.img'), '')
+  execFileSync('mkfifo', [join(cwd, 'fifo')])
+  const nothing = (name: string): string =>
+    `${name} gave no bytes: what should have sent them may have failed`
+  const remedy = '; --allow-empty takes that as it is'
+  const before = contentsOf(cwd)
+  const cases: readonly (readonly [script: string, message: string])[] = [
+    ['hexz build - -o a.st < /dev/null', nothing('standard input') + remedy],
+    ['hexz build /dev/null -o b.st', nothing('/dev/null') + remedy],
+    ['dd if=missing 2> /dev/null | hexz build - -o c.st', nothing('standard input') + remedy],
+    [
+      '(kill -9 $BASHPID) | hexz build - > d.st; code=$?; rm d.st; exit $code',
+      nothing('standard input') + remedy
+    ],
+    ['hexz build disk.img --memory - -o e.st < /dev/null', nothing('standard input') + remedy],
+    ['(: > fifo) & hexz build fifo -o f.st', nothing('fifo') + remedy],
+    ['hexz predict - < /dev/null', nothing('standard input')]
+  ]
+  for (const [script, message] of cases)
+    failsWith(t, await runShell(script, { cwd }), { code: 3, message }, script)
+  t.strictSame(contentsOf(cwd), before, 'nothing was made')
+  for (const script of [
+    'hexz build - -o a.st --allow-empty < /dev/null',
+    'hexz build - -o b.st --expect-size 0 < /dev/null',
+    'hexz build empty.img -o c.st', // a file says itself that it is empty
+    'hexz build - -o d.st < empty.img'
+  ]) {
+    const { code, stderr } = await runShell(script, { cwd })
+    t.equal(code, 0, `${script}: ${stderr}`)
+  }
+  for (const name of ['a.st', 'b.st', 'c.st', 'd.st']) {
+    const snapshot = await openSnapshot(join(cwd, name))
+    t.strictSame(
+      snapshot.streams.map(({ name, size }) => [name, size]),
+      [['disk', 0]],
+      name
+    )
+    await snapshot.close()
+  }
+})
+
+await t.test('a file on standard input is read as by its name', async (t) => {
+  const cwd = scratch(t)
+  writeFileSync(join(cwd, 'disk.img'), Buffer.concat([textBytes(6 * MiB, 3), cipherBytes(MiB, 4)]))
+  const script = [
+    'hexz build disk.img --profile eda -o name.st',
+    'hexz build - --profile eda < disk.img > input.st',
+    'cmp name.st input.st', // its samples are read all over it, too
+    '{ head -c 1000000 > /dev/null; hexz build - -o rest.st; } < disk.img',
+    'hexz extract rest.st | cmp - <(tail -c +1000001 disk.img)'
+  ].join(' && ')
+  const { code, stderr } = await runShell(`set -o pipefail; ${script}`, { cwd })
+  t.equal(code, 0, stderr)
 })
 
 await t.test('a snapshot that is standard input', async (t) => {

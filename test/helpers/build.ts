@@ -14,7 +14,7 @@ import { fileOf } from './snapshots.js'
 import { runStage } from './streams.js'
 import { buildStreams, type PipelineOptions } from '../../lib/build.js'
 import type { SnapshotTotals } from '../../lib/format/index-writer.js'
-import { iterableSource } from '../../lib/source/source.js'
+import { iterableSource } from '../../lib/source/iterable-source.js'
 import { writableTarget } from '../../lib/target/writable-target.js'
 
 export interface Built {

@@ -8,7 +8,8 @@ import { predictLimits } from '../../lib/limits.js'
 import { predictSource } from '../../lib/predict.js'
 import { planRegions, readBatches, type Region } from '../../lib/prediction/batches.js'
 import { chunkSizeMax } from '../../lib/prediction/ways.js'
-import { iterableSource, type Source } from '../../lib/source/source.js'
+import { iterableSource } from '../../lib/source/iterable-source.js'
+import type { Source } from '../../lib/source/source.js'
 import { buildInMemory } from '../helpers/build.js'
 import {
   cutEvery,

@@ -51,7 +51,7 @@ const failures: Record<string, [Partial<BuildOptions>, string]> = {
     "UsageError USAGE: the dedup table can't have NaN bytes"
   ],
   'negative dedup memory': [{ dedupMemory: -1 }, "UsageError USAGE: the dedup table can't have -1 bytes"],
-  'a level for LZ4': [{ level: 3 }, 'UsageError USAGE: lz4 has no levels; leave --level out or use zstd'],
+  'a level for LZ4': [{ level: 3 }, 'UsageError USAGE: lz4 has no levels; leave the level out, or use zstd'],
   'level 0': [{ codec: 'zstd', level: 0 }, 'UsageError USAGE: level 0 is out of range: Zstd has 1 to 19'],
   'level 20': [{ codec: 'zstd', level: 20 }, 'UsageError USAGE: level 20 is out of range: Zstd has 1 to 19'],
   'level 2.5': [
@@ -64,7 +64,7 @@ const failures: Record<string, [Partial<BuildOptions>, string]> = {
   ],
   'a smallest chunk without cdc': [
     { chunkSizeMin: 1000 },
-    'UsageError USAGE: smallest and largest chunk size apply to content-defined chunking; add --cdc'
+    'UsageError USAGE: smallest and largest chunk size apply to content-defined chunking; option cdc turns it on'
   ],
   'a smallest chunk above the average': [
     { cdc: true, chunkSize: 1000, chunkSizeMin: 1001 },
