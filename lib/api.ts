@@ -1,6 +1,7 @@
 import type { Writable } from 'node:stream'
 import { buildStreams, type PipelineOptions, type StreamSource } from './build.js'
 import type { SnapshotTotals } from './format/index-writer.js'
+import { checkBuild } from './option-tables.js'
 import { resolveDictionary, resolveSettings } from './profiles.js'
 import { refuseContainer } from './source/container.js'
 import { openSource } from './source/file-source.js'
@@ -37,6 +38,7 @@ export interface BuildOptions extends PipelineOptions {
  * finished-looking target is left, and an existing one is as it was.
  */
 export async function build(options: BuildOptions): Promise<SnapshotTotals> {
+  checkBuild(options)
   const {
     source,
     memory,

@@ -24,6 +24,7 @@ import {
   type DictionaryOptions,
   type SettingsOptions
 } from './profiles.js'
+import { checkPipeline, checkStreams } from './option-tables.js'
 import type { StreamStart } from './records.js'
 import { sampleSources } from './source/sample.js'
 import type { Source } from './source/source.js'
@@ -72,7 +73,9 @@ export async function buildStreams(
   target: Target,
   options: PipelineOptions = {}
 ): Promise<SnapshotTotals> {
+  checkStreams(streams, target)
   try {
+    checkPipeline(options)
     return await run(streams, target, options)
   } finally {
     await target.discard()

@@ -23,6 +23,7 @@ const hasFunctions = (value: unknown, names: readonly string[]): boolean =>
   isObject(value) && names.every((name) => typeof value[name] === 'function')
 
 export const text = kind('a string', (value) => typeof value === 'string')
+export const number = kind('a number', (value) => typeof value === 'number')
 export const flag = kind('true or false', (value) => typeof value === 'boolean')
 export const bytes = kind('a Uint8Array', (value) => value instanceof Uint8Array)
 export const textOrBytes = kind(
@@ -42,13 +43,11 @@ function keyOf(type: 'private' | 'public', maker: string): Kind {
   return kind(what, (value) => isKeyObject(value) && value.type === type && value.asymmetricKeyType === 'rsa')
 }
 
-/** A whole number of these bounds. */
-export const count = (min: number, max: number = Number.MAX_SAFE_INTEGER): Kind =>
+/** A whole number, of bytes or of things. */
+export const count = (min: number): Kind =>
   kind(
-    max === Number.MAX_SAFE_INTEGER
-      ? `a whole number of at least ${min}`
-      : `a whole number from ${min} to ${max}`,
-    (value) => Number.isSafeInteger(value) && (value as number) >= min && (value as number) <= max
+    `a whole number of at least ${min}`,
+    (value) => Number.isSafeInteger(value) && (value as number) >= min
   )
 
 export const oneOf = (...words: readonly string[]): Kind =>
@@ -63,6 +62,9 @@ export const either = (one: Kind, other: Kind): Kind =>
 /** An object with these functions. */
 export const having = (what: string, ...functions: readonly string[]): Kind =>
   kind(what, (value) => hasFunctions(value, functions))
+
+export const workerPool = having('a pool, as createWorkerPool() gives', 'run', 'close')
+export const slabPool = having('a pool of slabs, as createSlabPool() gives', 'acquire')
 
 export const iterable = kind(
   'an async iterable of bytes',
@@ -102,6 +104,6 @@ function describe(value: unknown): string {
     return String(value)
   if (typeof value === 'string') return 'a string'
   if (typeof value === 'function') return 'a function'
-  const { name } = ((value as object).constructor as { name?: string } | undefined) ?? {}
+  const { name } = (value.constructor as { name?: string } | undefined) ?? {}
   return name === undefined || name === '' || name === 'Object' ? 'another object' : `one of ${name}`
 }

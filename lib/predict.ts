@@ -4,6 +4,7 @@ import { memoryLimits } from './limits.js'
 import { predictDictionary } from './prediction/dictionary.js'
 import { estimateBuilds, fastestBuild, smallestBuild, type PredictedBuild } from './prediction/estimate.js'
 import { survey } from './prediction/survey.js'
+import { checkPredict } from './option-tables.js'
 import { createReservoir } from './source/reservoir.js'
 import { noBytes } from './source/source-error.js'
 import type { Source } from './source/source.js'
@@ -39,7 +40,9 @@ export interface Prediction {
  *
  * @throws SourceError; UsageError for a wrong concurrency; the reason of `signal`
  */
-export async function predict({ source, ...settings }: PredictOptions): Promise<Prediction> {
+export async function predict(options: PredictOptions): Promise<Prediction> {
+  checkPredict(options)
+  const { source, ...settings } = options
   return predictSource(await toSource(source), settings)
 }
 

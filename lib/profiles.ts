@@ -84,6 +84,12 @@ export interface DictionaryOptions {
 
 export type Settings = Omit<Header, 'major' | 'minor' | 'encrypted' | 'streams'>
 
+/** Of Zstd. @throws UsageError */
+export function checkLevel(level: number): void {
+  if (!Number.isInteger(level) || level < 1 || level > zstdLevelMax)
+    throw new UsageError(`level ${level} is out of range: Zstd has 1 to ${zstdLevelMax}`)
+}
+
 /** @throws UsageError for a profile, codec, level or size that does not exist or does not fit the others */
 export function resolveSettings(options: SettingsOptions = {}): Settings {
   const { profile: name = 'generic', cdc = false } = options
@@ -94,13 +100,8 @@ export function resolveSettings(options: SettingsOptions = {}): Settings {
     throw new UsageError(`there is no profile "${name}"; the profiles are ${profileNames.join(', ')}`)
   const { codec = profile.codec, chunkSize = profile.chunkSize } = options
   const level = options.level ?? (codec === profile.codec ? profile.level : defaultLevels[codec])
-  if (codec === 'zstd' ? !Number.isInteger(level) || level < 1 || level > zstdLevelMax : level !== 0) {
-    throw new UsageError(
-      codec === 'zstd'
-        ? `level ${level} is out of range: Zstd has 1 to ${zstdLevelMax}`
-        : `${codec} has no levels; leave the level out, or use zstd`
-    )
-  }
+  if (codec === 'zstd') checkLevel(level)
+  else if (level !== 0) throw new UsageError(`${codec} has no levels; leave the level out, or use zstd`)
   if (!cdc && (options.chunkSizeMin !== undefined || options.chunkSizeMax !== undefined)) {
     throw new UsageError('smallest and largest chunk size apply to content-defined chunking', {
       remedy: { option: 'cdc', does: 'turns it on' }

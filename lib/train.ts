@@ -3,7 +3,8 @@ import { toSource, type SourceLike } from './api.js'
 import type { Dictionary } from './compression/dictionary.js'
 import { SourceError, UsageError } from './errors.js'
 import { formatLimits, memoryLimits } from './limits.js'
-import { zstdLevelMax } from './profiles.js'
+import { checkTrain } from './option-tables.js'
+import { checkLevel } from './profiles.js'
 import { createReservoir, joinSources } from './source/reservoir.js'
 import { sampleSources, type SampledSource } from './source/sample.js'
 import type { Source } from './source/source.js'
@@ -42,7 +43,9 @@ export const dictionarySizeMin = 1024
  * @throws SourceError, SOURCE_UNSUITABLE among them when there is too little to train on; UsageError; the reason of
  * `signal`
  */
-export async function train({ sources, ...settings }: TrainOptions): Promise<Dictionary> {
+export async function train(options: TrainOptions): Promise<Dictionary> {
+  checkTrain(options)
+  const { sources, ...settings } = options
   checkTrainSettings(settings, sources.length)
   return trainOn(await openEach(sources, toSource), settings)
 }
@@ -71,10 +74,8 @@ export function checkTrainSettings({ size, level }: TrainSettings, sourceCount: 
     !(Number.isInteger(size) && size >= dictionarySizeMin && size <= dictionarySizeMax)
   )
     throw new UsageError(`a dictionary has 1K to 1M, not ${size} bytes`)
-  if (level !== undefined && !(Number.isInteger(level) && level >= 1 && level <= zstdLevelMax))
-    throw new UsageError(`level ${level} is out of range: Zstd has 1 to ${zstdLevelMax}`)
-  if (sourceCount === 0)
-    throw new UsageError('no source is named; give files, devices, or - for standard input')
+  if (level !== undefined) checkLevel(level)
+  if (sourceCount === 0) throw new UsageError('there is no source to train on')
   if (sourceCount > trainingSourceCountMax)
     throw new UsageError(
       `${sourceCount} sources are named, and ${trainingSourceCountMax} is the most; put them through tar and train on -`

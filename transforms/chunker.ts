@@ -1,7 +1,8 @@
 import type { Duplex } from 'node:stream'
 import { toBytes, type BytesLike } from '../lib/bytes-of.js'
+import { checkOptions, number, oneOf, slabPool, workerPool, type OptionTable } from '../lib/check-options.js'
 import { LimitError } from '../lib/errors.js'
-import type { ChunkerName } from '../lib/format/header.js'
+import { chunkerNames, type ChunkerName } from '../lib/format/header.js'
 import { formatLimits } from '../lib/limits.js'
 import { checkChunkSizes, chunkSizeBounds } from '../lib/profiles.js'
 import { isStreamStart, type ChunkBatch, type StreamStart } from '../lib/records.js'
@@ -25,6 +26,16 @@ export interface ChunkerOptions {
   readonly slabs?: BatchSlabs
 }
 
+const optionTable: OptionTable<ChunkerOptions> = {
+  chunker: oneOf(...chunkerNames),
+  min: number,
+  avg: number,
+  max: number,
+  stream: number,
+  pool: workerPool,
+  slabs: slabPool
+}
+
 /** Chunks of one stream, back to back, that are cut for good. */
 export type CutChunks = Pick<ChunkBatch, 'bytes' | 'sizes' | 'release'>
 
@@ -45,6 +56,7 @@ export interface StreamCutter {
  * the largest chunk where that is more.
  */
 export function chunker(options: ChunkerOptions = {}): Duplex {
+  checkOptions('chunker()', options, optionTable)
   const { chunker: name = 'fixed', avg = 64 * 1024, pool = inlinePool, slabs = createSlabPool() } = options
   const bounds = chunkSizeBounds(avg)
   const { min = bounds.min, max = bounds.max } = options

@@ -1,7 +1,9 @@
 import type { Duplex } from 'node:stream'
+import { number, oneOf, slabPool, workerPool, checkOptions, type OptionTable } from '../lib/check-options.js'
 import { createDictionaryUse } from '../lib/compression/dictionary-use.js'
-import { blockPrefixSize, frameHeaderSize, type CodecName } from '../lib/format/frame.js'
+import { blockPrefixSize, codecNames, frameHeaderSize, type CodecName } from '../lib/format/frame.js'
 import { memoryLimits } from '../lib/limits.js'
+import { checkLevel } from '../lib/profiles.js'
 import type { BlockBatch, DictionaryRecord, FilteredBatch, StoredChunk, UniqueChunk } from '../lib/records.js'
 import { inlinePool, type WorkerPool } from '../lib/workers/pool.js'
 import { blake3 } from '../lib/format/digest.js'
@@ -18,6 +20,13 @@ export interface CompressorOptions {
   readonly slabs?: SlabPool
 }
 
+const optionTable: OptionTable<CompressorOptions> = {
+  codec: oneOf(...codecNames),
+  level: number,
+  pool: workerPool,
+  slabs: slabPool
+}
+
 const frameOverhead = frameHeaderSize + blockPrefixSize
 
 /**
@@ -30,12 +39,10 @@ const frameOverhead = frameHeaderSize + blockPrefixSize
  *
  * Holds the batches in work (threads + 1), plain and compressed.
  */
-export function compressor({
-  codec = 'lz4',
-  level = 3,
-  pool = inlinePool,
-  slabs = createSlabPool()
-}: CompressorOptions = {}): Duplex {
+export function compressor(options: CompressorOptions = {}): Duplex {
+  checkOptions('compressor()', options, optionTable)
+  const { codec = 'lz4', level = 3, pool = inlinePool, slabs = createSlabPool() } = options
+  if (codec === 'zstd') checkLevel(level)
   let dictionary: SharedDictionary | undefined
   const planBatch = createDictionaryUse()
 

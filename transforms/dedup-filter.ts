@@ -1,4 +1,5 @@
 import type { Duplex } from 'node:stream'
+import { number, workerPool, checkOptions, type OptionTable } from '../lib/check-options.js'
 import { createDigestTable, digestWords } from '../lib/dedup/digest-table.js'
 import { UsageError } from '../lib/errors.js'
 import { memoryLimits } from '../lib/limits.js'
@@ -13,6 +14,8 @@ export interface DedupFilterOptions {
   /** Runs the digests; default on this thread. */
   readonly pool?: WorkerPool
 }
+
+const optionTable: OptionTable<DedupFilterOptions> = { capacity: number, pool: workerPool }
 
 const capacityMax = 2 ** 32 - 2
 
@@ -32,10 +35,9 @@ export function dedupCapacity(memory: number = memoryLimits.dedupMemoryDefault):
  *
  * Holds the batches in work (threads + 1) and the table, at most 38 bytes a remembered chunk.
  */
-export function dedupFilter({
-  capacity = dedupCapacity(),
-  pool = inlinePool
-}: DedupFilterOptions = {}): Duplex {
+export function dedupFilter(options: DedupFilterOptions = {}): Duplex {
+  checkOptions('dedupFilter()', options, optionTable)
+  const { capacity = dedupCapacity(), pool = inlinePool } = options
   if (!Number.isInteger(capacity) || capacity < 1 || capacity > capacityMax)
     throw new UsageError(`the dedup table can't remember ${capacity} chunks`)
   const table = createDigestTable(capacity)

@@ -1,4 +1,15 @@
 import type { Duplex } from 'node:stream'
+import {
+  bytes,
+  count,
+  either,
+  number,
+  object,
+  oneOf,
+  workerPool,
+  checkOptions,
+  type OptionTable
+} from '../lib/check-options.js'
 import { planSamples } from '../lib/compression/sampling.js'
 import {
   checkDictionary,
@@ -25,6 +36,15 @@ export interface DictionarySamplerOptions {
   readonly pool?: WorkerPool
 }
 
+const optionTable: OptionTable<DictionarySamplerOptions> = {
+  mode: either(oneOf('auto', 'always', 'off'), bytes),
+  level: number,
+  chunkSize: count(1),
+  samples: object,
+  windowSize: count(1),
+  pool: workerPool
+}
+
 /**
  * FilteredBatch → FilteredBatch | DictionaryRecord. Puts a dictionary in front of the first batch with a unique
  * chunk, when it is given one or one that is trained pays; everything else passes as it is, in order. Emits
@@ -34,6 +54,7 @@ export interface DictionarySamplerOptions {
  * 8 MiB of copies while it trains. Training takes as much as its samples again.
  */
 export function dictionarySampler(options: DictionarySamplerOptions = {}): Duplex {
+  checkOptions('dictionarySampler()', options, optionTable)
   const { mode = 'off', level = 3, chunkSize = 128 * 1024, pool = inlinePool } = options
   const { windowSize = memoryLimits.dictionaryWindowDefault } = options
   let { samples } = options

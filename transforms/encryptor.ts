@@ -1,4 +1,5 @@
 import type { Duplex } from 'node:stream'
+import { object, slabPool, workerPool, checkOptions, type OptionTable } from '../lib/check-options.js'
 import { sealFooter, type Sealing } from '../lib/crypto/sealing.js'
 import { footerBodySize } from '../lib/format/footer.js'
 import { countFrames, sealOverhead } from '../lib/format/frame.js'
@@ -15,6 +16,8 @@ export interface EncryptorOptions {
   readonly slabs?: SlabPool
 }
 
+const optionTable: OptionTable<EncryptorOptions> = { sealing: object, pool: workerPool, slabs: slabPool }
+
 /**
  * SnapshotRecord → SnapshotRecord. Seals every frame and the footer with AES-256-GCM; the header passes.
  * Behind the indexer, because then every frame, index pages and root included, is sealed in one place and
@@ -22,11 +25,9 @@ export interface EncryptorOptions {
  *
  * Holds the batches in work (threads + 1), plain and sealed.
  */
-export function encryptor({
-  sealing,
-  pool = inlinePool,
-  slabs = createSlabPool()
-}: EncryptorOptions = {}): Duplex {
+export function encryptor(options: EncryptorOptions = {}): Duplex {
+  checkOptions('encryptor()', options, optionTable)
+  const { sealing, pool = inlinePool, slabs = createSlabPool() } = options
   if (sealing === undefined) return stage<SnapshotRecord, SnapshotRecord>({ take: (record) => [record] })
 
   const sealBatch = async ({ offset, frames, release }: FrameBatch): Promise<FrameBatch> => {

@@ -1,4 +1,5 @@
 import type { Duplex } from 'node:stream'
+import { number, object, checkOptions, type OptionTable } from '../lib/check-options.js'
 import { createHandleTable } from '../lib/dedup/handle-table.js'
 import { encodeDictionaryFrame } from '../lib/compression/dictionary-frame.js'
 import { blake3 } from '../lib/format/digest.js'
@@ -27,6 +28,13 @@ export interface IndexerOptions {
   readonly sealOverhead?: number
 }
 
+const optionTable: OptionTable<IndexerOptions> = {
+  header: object,
+  keySlots: object,
+  capacity: number,
+  sealOverhead: number
+}
+
 /**
  * BlockBatch → SnapshotRecord: the header, the frames with index pages among them as they fill, the
  * dictionary's frame where its record comes, and at the end the root and the footer. Merges adjacent holes and adjacent repeats. Emits `progress` with the
@@ -34,12 +42,9 @@ export interface IndexerOptions {
  *
  * Holds one index page, 57 bytes a finished page, and 10 bytes for each unique chunk a repeat can reach.
  */
-export function indexer({
-  header,
-  keySlots = new Uint8Array(0),
-  capacity = dedupCapacity(),
-  sealOverhead = 0
-}: IndexerOptions): Duplex {
+export function indexer(options: IndexerOptions): Duplex {
+  checkOptions('indexer()', options, optionTable)
+  const { header, keySlots = new Uint8Array(0), capacity = dedupCapacity(), sealOverhead = 0 } = options
   const index = createIndexWriter({ header, sealOverhead })
   const handles = createHandleTable(capacity)
   let stream = 0

@@ -1,4 +1,5 @@
 import { Readable } from 'node:stream'
+import { checkOptions, checkValue, count, flag, having, type OptionTable } from '../lib/check-options.js'
 import { SourceError } from '../lib/errors.js'
 import { memoryLimits } from '../lib/limits.js'
 import { noBytes } from '../lib/source/source-error.js'
@@ -11,12 +12,16 @@ export interface ReaderOptions {
   readonly allowEmpty?: boolean
 }
 
+const optionTable: OptionTable<ReaderOptions> = { expectSize: count(0), allowEmpty: flag }
+
 /**
  * Source → bytes, in pieces of up to 2 MiB. Closes the source whatever happens.
  *
  * Holds two pieces and one read ahead.
  */
 export function reader(source: Source, options: ReaderOptions = {}): Readable {
+  checkValue('the source of reader()', source, having('a source, as openSource() gives', 'read', 'close'))
+  checkOptions('reader()', options, optionTable)
   return Readable.from(readSource(source, options), {
     objectMode: false,
     highWaterMark: memoryLimits.readSize

@@ -1,4 +1,5 @@
 import { Writable } from 'node:stream'
+import { checkValue, having } from '../lib/check-options.js'
 import { piecesOf, type SnapshotRecord } from '../lib/records.js'
 import type { Target } from '../lib/target/target.js'
 
@@ -9,6 +10,11 @@ import type { Target } from '../lib/target/target.js'
  * Holds two records.
  */
 export function sink(target: Target): Writable {
+  checkValue(
+    'the target of sink()',
+    target,
+    having('a target, as openTarget() gives', 'write', 'commit', 'discard')
+  )
   let lastWrite: Promise<void> = Promise.resolve()
   const write = async (record: SnapshotRecord | Uint8Array): Promise<void> => {
     const pieces = record instanceof Uint8Array ? [record] : piecesOf(record)

@@ -1,4 +1,5 @@
 import { gainMin, percent, type Dictionary } from '../compression/dictionary.js'
+import { UsageError } from '../errors.js'
 import { zstdLevelMax } from '../profiles.js'
 import type { Target } from '../target/target.js'
 import { checkTrainSettings, openEach, trainOn, type TrainSettings } from '../train.js'
@@ -40,6 +41,8 @@ export const train: Command = {
       ...(level === undefined ? {} : { level: parseCount(level, '--level', 1, zstdLevelMax) }),
       signal
     }
+    if (args.input.length === 0)
+      throw new UsageError('no source is named; give files, devices, or - for standard input')
     checkTrainSettings(settings, args.input.length)
     const output = { force: isSet(args, 'force'), sources: args.input, signal }
     await checkOutput(targetPath, output)
