@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs'
 import { constants } from 'node:os'
 import { helpOf, kebab } from './lib/commands/command.js'
 import { commands } from './lib/commands/index.js'
-import { printable } from './lib/commands/printable.js'
+import { jsonText, printable } from './lib/commands/printable.js'
 import { tuneEngine } from './lib/commands/tune-engine.js'
 import { errnoOf, isHexzError, UsageError, withRemedy } from './lib/errors.js'
 import { targetError } from './lib/target/write-all.js'
@@ -118,7 +118,7 @@ function told(error: unknown, argv: readonly string[]): number {
   const { offset, expected, found, remedy } = error.details
   const message = withRemedy(error.summary, remedy, (option) => `--${kebab(option)}`)
   const line = argv.includes('--json')
-    ? JSON.stringify({
+    ? jsonText({
         event: 'error',
         code: error.code,
         exitCode: error.exitCode,

@@ -21,7 +21,7 @@ import { caught, rejected } from './helpers/errors.js'
 import { runStage } from './helpers/streams.js'
 
 /** What plain JavaScript may call with anything. */
-const loose = <Function>(call: Function): ((...args: unknown[]) => Promise<unknown>) =>
+const loose = (call: unknown): ((...args: unknown[]) => Promise<unknown>) =>
   call as (...args: unknown[]) => Promise<unknown>
 
 const { publicKey, privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 })

@@ -15,6 +15,7 @@ import { dictionaryPath, readDictionaryFlag } from './dictionary.js'
 import { checkOutput, openOutput } from './open-output.js'
 import { openInput, sizeOption, textFlag } from './options.js'
 import { readLocks } from './passphrase.js'
+import { jsonText } from './printable.js'
 import { createProgress, parseProgressMode } from './progress.js'
 import { buildJson, describeBuild, peakMemory, sumStreams } from './report.js'
 
@@ -134,9 +135,7 @@ async function report(
   }
   if (!isSet(args, 'json')) process.stderr.write(`${describeBuild(summary)}\n`)
   else
-    (target.isBlocking === true ? process.stderr : process.stdout).write(
-      `${JSON.stringify(buildJson(summary))}\n`
-    )
+    (target.isBlocking === true ? process.stderr : process.stdout).write(`${jsonText(buildJson(summary))}\n`)
 }
 
 function add(sum: number, size: number | undefined): number | undefined {

@@ -10,7 +10,7 @@ import { openSnapshotBytes } from './open-input.js'
 import { concurrencyOption, textFlag } from './options.js'
 import { withCredentials } from './credentials.js'
 import { openFlags } from './passphrase.js'
-import { printable } from './printable.js'
+import { jsonText, printable, shown } from './printable.js'
 import { formatSize } from './progress.js'
 import { count } from './report.js'
 
@@ -122,7 +122,7 @@ const printText: Printer = async (one, other, streams, options) => {
     for await (const { start, end } of diffStreams(one, other, stream, options)) {
       sum += end - start
       rangeCount += 1
-      await print(`${stream} ${start} ${end - 1} ${end - start}\n`)
+      await print(shown`${stream} ${start} ${end - 1} ${end - start}\n`)
     }
     const tail = tailOf(one, other, stream)
     const lacking = [one, other].filter((snapshot) => sizeOf(snapshot, stream) === undefined)
@@ -143,15 +143,13 @@ const printText: Printer = async (one, other, streams, options) => {
 /** One object, range by range; the keys are a contract (docs/cli.md). */
 const printJson: Printer = async (one, other, streams, options) => {
   let isDifferent = false
-  await print(`{"files":${JSON.stringify([one.name, other.name])},"streams":[`)
+  await print(`{"files":${jsonText([one.name, other.name])},"streams":[`)
   for (const [i, stream] of streams.entries()) {
     const sizes = [one, other].map((snapshot) => sizeOf(snapshot, stream) ?? null)
-    await print(
-      `${i > 0 ? ',' : ''}{"name":${JSON.stringify(stream)},"sizes":${JSON.stringify(sizes)},"ranges":[`
-    )
+    await print(`${i > 0 ? ',' : ''}{"name":${jsonText(stream)},"sizes":${jsonText(sizes)},"ranges":[`)
     let sum = 0
     for await (const { start, end } of diffStreams(one, other, stream, options)) {
-      await print(`${sum > 0 ? ',' : ''}${JSON.stringify({ start, end })}`)
+      await print(`${sum > 0 ? ',' : ''}${jsonText({ start, end })}`)
       sum += end - start
     }
     await print(`],"differentSize":${sum}}`)

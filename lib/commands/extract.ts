@@ -10,7 +10,7 @@ import { concurrencyOption, sizeNote, sizeOption, textFlag } from './options.js'
 import { openWithCredentials } from './credentials.js'
 import { openFlags } from './passphrase.js'
 import { createProgress, formatSize, parseProgressMode, progressFlag, type Progress } from './progress.js'
-import { printable } from './printable.js'
+import { jsonText, printable, shown } from './printable.js'
 import { count, peakMemory } from './report.js'
 
 /** Snapshot to file, device or pipe. */
@@ -225,13 +225,13 @@ function report(
       elapsedMs: Math.round(elapsedMs),
       peakMemory: peakMemory()
     }
-    ;(isOutput ? process.stderr : process.stdout).write(`${JSON.stringify(summary)}\n`)
+    ;(isOutput ? process.stderr : process.stdout).write(`${jsonText(summary)}\n`)
     return
   }
   const others = snapshot.streams.map((one) => one.name).filter((name) => name !== stream)
   const rate = elapsedMs > 0 ? `, ${formatSize(Math.round((size / elapsedMs) * 1000))}/s` : ''
   const parts = [
-    `hexz: ${target}: ${formatSize(size)} of stream ${stream}, ${(elapsedMs / 1000).toFixed(1)} s${rate}`,
+    shown`hexz: ${target}: ${formatSize(size)} of stream ${stream}, ${(elapsedMs / 1000).toFixed(1)} s${rate}`,
     ...(writtenSize === undefined
       ? []
       : [`${formatSize(writtenSize)} (${writtenSize} bytes) differed and were written`]),
@@ -240,7 +240,9 @@ function report(
       : [
           `${formatSize(fetched.size)} (${fetched.size} bytes) fetched in ${count(fetched.requestCount, 'request')}`
         ]),
-    ...(others.length === 0 ? [] : [`not extracted: ${others.map((name) => `--stream ${name}`).join(', ')}`])
+    ...(others.length === 0
+      ? []
+      : [`not extracted: ${others.map((name) => shown`--stream ${name}`).join(', ')}`])
   ]
   process.stderr.write(`${parts.join('; ')}\n`)
 }

@@ -7,6 +7,7 @@ import { describeDictionary, dictionaryJson } from './dictionary.js'
 import { openSnapshotBytes } from './open-input.js'
 import { openWithCredentials } from './credentials.js'
 import { openFlags } from './passphrase.js'
+import { jsonText, shown } from './printable.js'
 import { formatSize } from './progress.js'
 import { count, formatRatio, hex, savingLines, sumStreams } from './report.js'
 
@@ -24,9 +25,7 @@ export const inspect: Command = {
     const snapshot = await openWithCredentials(args, source)
     try {
       process.stdout.write(
-        isSet(args, 'json')
-          ? `${JSON.stringify(asJson(snapshot), undefined, 2)}\n`
-          : `${describe(snapshot)}\n`
+        isSet(args, 'json') ? `${jsonText(asJson(snapshot), 2)}\n` : `${describe(snapshot)}\n`
       )
     } finally {
       await snapshot.close()
@@ -83,8 +82,8 @@ function describe({ header, streams, fileSize, digest, root, name }: Snapshot): 
       ? `fixed, ${formatSize(header.chunkSizeAvg)}`
       : `content-defined, ${formatSize(header.chunkSizeAvg)} on average, ${formatSize(header.chunkSizeMin)} to ${formatSize(header.chunkSizeMax)}`
   const lines = [
-    `${name}: snapshot, format ${header.major}.${header.minor}, ${formatSize(size)} in ${formatSize(fileSize)}, ratio ${formatRatio(size, fileSize)}`,
-    `  profile      ${header.profile}`,
+    shown`${name}: snapshot, format ${header.major}.${header.minor}, ${formatSize(size)} in ${formatSize(fileSize)}, ratio ${formatRatio(size, fileSize)}`,
+    shown`  profile      ${header.profile}`,
     `  chunks       ${chunks}`,
     `  codec        ${codec}`,
     `  dictionary   ${dictionaryLine(header, root)}`,
@@ -94,7 +93,7 @@ function describe({ header, streams, fileSize, digest, root, name }: Snapshot): 
   ]
   for (const stream of streams)
     lines.push(
-      `stream ${stream.name}: ${formatSize(stream.size)} (${stream.size} bytes)`,
+      shown`stream ${stream.name}: ${formatSize(stream.size)} (${stream.size} bytes)`,
       ...savingLines(stream)
     )
   return lines.join('\n')

@@ -4,6 +4,7 @@ import type { PredictedBuild } from '../prediction/estimate.js'
 import { profiles } from '../profiles.js'
 import { isSet, type Command } from './command.js'
 import { openInput } from './options.js'
+import { jsonText, shown } from './printable.js'
 import { formatSize } from './progress.js'
 import { peakMemory } from './report.js'
 
@@ -26,7 +27,7 @@ export const predict: Command = {
     const prediction = await predictSource(source, { signal })
     const elapsedMs = Math.round(performance.now() - start)
     const text = isSet(args, 'json')
-      ? JSON.stringify(toJson(source.name, prediction, elapsedMs))
+      ? jsonText(toJson(source.name, prediction, elapsedMs))
       : describe(source.name, prediction, elapsedMs)
     process.stdout.write(`${text}\n`)
   }
@@ -62,7 +63,7 @@ function describe(name: string, prediction: Prediction, elapsedMs: number): stri
       .trimEnd()
   )
   return [
-    `${name}: ${read} in ${(elapsedMs / 1000).toFixed(1)} s`,
+    shown`${name}: ${read} in ${(elapsedMs / 1000).toFixed(1)} s`,
     ...lines.map((line) => `  ${line}`),
     `smallest: ${flagsOf(smallest)}`,
     `fastest:  ${flagsOf(fastest)}`,

@@ -9,6 +9,7 @@ import { checkOutput, openOutput } from './open-output.js'
 import { textFlag } from './options.js'
 import { withCredentials } from './credentials.js'
 import { openFlags } from './passphrase.js'
+import { jsonText, shown } from './printable.js'
 import { createProgress, formatSize, parseProgressMode, progressFlag } from './progress.js'
 
 /** What can be trusted of a snapshot that was cut off or damaged. */
@@ -98,11 +99,11 @@ const rangesShown = 20
 
 function report(args: Arguments, name: string, target: string, result: RecoverResult): void {
   if (isSet(args, 'json')) {
-    process.stdout.write(`${JSON.stringify({ file: name, target, ...result })}\n`)
+    process.stdout.write(`${jsonText({ file: name, target, ...result })}\n`)
     return
   }
   const sum = result.recovered.reduce((size, { start, end }) => size + end - start, 0)
-  const lines = [`hexz: ${target}: recovered ${formatSize(sum)} (${sum} bytes) of ${name}`]
+  const lines = [shown`hexz: ${target}: recovered ${formatSize(sum)} (${sum} bytes) of ${name}`]
   if (result.isComplete) lines.push('  everything: the snapshot is whole')
   else lines.push(`  the first ${result.prefixSize} bytes are without a gap`)
   lines.push(

@@ -3,7 +3,7 @@ import type { DictionaryOutcome } from '../compression/dictionary.js'
 import type { SnapshotTotals } from '../format/index-writer.js'
 import type { StreamSummary } from '../format/index-root.js'
 import type { Timings } from '../timings.js'
-import { printable } from './printable.js'
+import { printable, shown } from './printable.js'
 import { describeOutcome, dictionaryJson } from './dictionary.js'
 import { formatSize } from './progress.js'
 
@@ -69,7 +69,7 @@ export function describeBuild({
   const forgotten = `  the dedup table was full: ${count(forgottenCount, 'chunk')} could not be remembered; --dedup-memory gives it more`
   const dictionary = describeOutcome(totals.dictionary, outcome)
   return [
-    `hexz: ${target}: ${formatSize(sums.size)} in, ${formatSize(totals.fileSize)} out, ratio ${formatRatio(sums.size, totals.fileSize)}`,
+    shown`hexz: ${target}: ${formatSize(sums.size)} in, ${formatSize(totals.fileSize)} out, ratio ${formatRatio(sums.size, totals.fileSize)}`,
     ...savingLines(sums),
     ...(dictionary === undefined ? [] : [`  dictionary   ${dictionary}`]),
     ...(forgottenCount > 0 ? [forgotten] : []),

@@ -6,6 +6,7 @@ import { checkTrainSettings, openEach, trainOn, type TrainSettings } from '../tr
 import { isSet, type Arguments, type Command } from './command.js'
 import { openInput, parseCount, sizeNote, sizeOption, textFlag } from './options.js'
 import { checkOutput, openOutput } from './open-output.js'
+import { jsonText, shown } from './printable.js'
 import { formatSize } from './progress.js'
 import { count, peakMemory } from './report.js'
 
@@ -70,11 +71,11 @@ function report(args: Arguments, target: Target, dictionary: Dictionary, elapsed
       elapsedMs: Math.round(elapsedMs),
       peakMemory: peakMemory()
     }
-    ;(target.isBlocking === true ? process.stderr : process.stdout).write(`${JSON.stringify(summary)}\n`)
+    ;(target.isBlocking === true ? process.stderr : process.stdout).write(`${jsonText(summary)}\n`)
     return
   }
   const lines = [
-    `hexz: ${target.name}: ${formatSize(bytes.length)}, trained on ${count(sampleCount, 'sample')} of ${count(args.input.length, 'source')}`,
+    shown`hexz: ${target.name}: ${formatSize(bytes.length)}, trained on ${count(sampleCount, 'sample')} of ${count(args.input.length, 'source')}`,
     `  gain         ${percent(gain)} on samples that it was not trained on`,
     ...(gain < gainMin ? [`  too little to be worth it: ${percent(gainMin)} is what build asks for`] : []),
     `  ${(elapsedMs / 1000).toFixed(1)} s, peak memory ${formatSize(peakMemory())}`

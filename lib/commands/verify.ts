@@ -5,6 +5,7 @@ import { openSnapshotBytes } from './open-input.js'
 import { concurrencyOption, textFlag } from './options.js'
 import { withCredentials } from './credentials.js'
 import { openFlags } from './passphrase.js'
+import { jsonText, shown } from './printable.js'
 import { createProgress, formatSize, parseProgressMode, progressFlag } from './progress.js'
 import { count, hex, peakMemory, sumStreams } from './report.js'
 
@@ -46,7 +47,7 @@ export const verify: Command = {
       const digest = hex(footer.snapshotDigest)
       if (isSet(args, 'json')) {
         process.stdout.write(
-          `${JSON.stringify({ file: source.name, isIntact: true, quick, chunkCount, rawSize, storedSize: fileSize, elapsedMs, peakMemory: peakMemory(), digest })}\n`
+          `${jsonText({ file: source.name, isIntact: true, quick, chunkCount, rawSize, storedSize: fileSize, elapsedMs, peakMemory: peakMemory(), digest })}\n`
         )
         return
       }
@@ -54,7 +55,7 @@ export const verify: Command = {
         ? `${count(root.pages.length, 'index page')} checked, chunks not looked at`
         : `${count(chunkCount, 'block')} and ${count(root.pages.length, 'index page')} checked`
       process.stdout.write(
-        `${source.name}: intact, ${formatSize(rawSize)} in ${formatSize(fileSize)}, ${what}, digest ${digest}\n`
+        shown`${source.name}: intact, ${formatSize(rawSize)} in ${formatSize(fileSize)}, ${what}, digest ${digest}\n`
       )
     } finally {
       progress.end()
