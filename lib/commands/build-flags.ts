@@ -44,7 +44,6 @@ export const buildFlags = {
     help: "also store this memory image, as stream 'memory'"
   },
   ...lockFlags,
-  force: { type: 'boolean', shortFlag: 'f', help: 'replace an existing target' },
   fromCommand: {
     type: 'string',
     value: 'COMMAND',
@@ -52,6 +51,7 @@ export const buildFlags = {
   },
   format: { type: 'string', value: 'raw', help: 'store a qcow2 or other image file as it is' },
   allowEmpty: { type: 'boolean', help: 'a pipe may give no bytes at all' },
+  force: { type: 'boolean', shortFlag: 'f', help: 'replace an existing target' },
   expectSize: { type: 'string', value: 'SIZE', help: 'fail unless the source has this many bytes' },
   json: { type: 'boolean', help: 'the final summary as JSON' },
   timings: { type: 'boolean', help: 'also say which stage the others waited for, and how long' },

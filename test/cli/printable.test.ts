@@ -18,7 +18,7 @@ await t.test('what a terminal would act on', (t) => {
   for (const [text, printed] of cases) {
     t.equal(printable(text), printed)
     t.equal(shown`<${text}> ${5}\n`, `<${printed}> 5\n`)
-    t.equal(JSON.parse(jsonText({ text })).text, text, 'JSON says the same')
+    t.equal((JSON.parse(jsonText({ text })) as { text: string }).text, text, 'JSON says the same')
     t.equal(jsonText({ text }), printable(jsonText({ text })), 'and is harmless')
   }
   t.equal(jsonText({ a: [1] }, 2), JSON.stringify({ a: [1] }, undefined, 2))

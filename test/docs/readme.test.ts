@@ -1,10 +1,10 @@
-import { copyFileSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { copyFileSync, cpSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { buffer } from 'node:stream/consumers'
 import t, { type Test } from 'tap'
 import { openSnapshot } from '../../lib/index.js'
 import { profiles } from '../../lib/profiles.js'
-import { phraseBytes } from '../helpers/data.js'
 import { makeTools, root, run, skipUnless, type Result } from './run.js'
 
 const readme = readFileSync(join(root, 'README.md'), 'utf8')
@@ -17,7 +17,7 @@ function blocks(language: string): string[] {
 }
 
 const image = readFileSync(join(root, 'samples', 'disk.img'))
-const memory = Buffer.concat([Buffer.alloc(300_000, 'memory'), image.subarray(0, 200_000)])
+const memory = readFileSync(join(root, 'package-lock.json')).subarray(0, 150_000)
 
 /** What a line of the README leaves behind, and where it ran. */
 interface Outcome extends Result {
@@ -64,13 +64,24 @@ const checks: Record<string, (outcome: Outcome) => void | Promise<void>> = {
     t.equal(read('npm.log').toString(), 'ci\ntest\n')
   },
 
+  'npm link': ({ t, read }) => {
+    t.equal(read('npm.log').toString(), 'ci\ntest\nlink\n')
+  },
+  'cp samples/disk.img disk.img': file('disk.img', image),
+  'head -c 150000 package-lock.json > ram.bin': file('ram.bin', memory),
+  'tar -cf library.tar node_modules/typescript/lib': silent,
+  'tar -cf other.tar node_modules/prettier': silent,
+
   'dd if=disk.img bs=4M | hexz build - > out.st': snapshot('out.st', image),
   'hexz extract out.st | cmp - disk.img': silent,
   'cat out.st | hexz extract - -o copy.img': file('copy.img', image),
-  'tar -c etc | hexz build - -o etc.st': says('stderr', /^hexz: etc\.st: .* in, /),
-  'hexz extract etc.st | tar -x -C elsewhere': file('elsewhere/etc/hostname', Buffer.from('sensor-17\n')),
+  'tar -c docs | hexz build - -o docs.st': says('stderr', /^hexz: docs\.st: .* in, /),
+  'mkdir elsewhere && hexz extract docs.st | tar -x -C elsewhere': file(
+    'elsewhere/docs/format.md',
+    readFileSync(join(root, 'docs', 'format.md'))
+  ),
 
-  "ssh host 'dd if=/dev/vda bs=4M' | hexz build - -o vm.st": snapshot('vm.st', image),
+  "hexz build --from-command 'ssh host dd if=/dev/vda bs=4M' -o vm.st": snapshot('vm.st', image),
   "ssh host 'hexz build /dev/vda -' > vm2.st": ({ t, read }) => {
     t.ok(read('vm2.st').equals(read('vm.st')), 'the same snapshot from either side')
   },
@@ -123,18 +134,19 @@ const checks: Record<string, (outcome: Outcome) => void | Promise<void>> = {
   'hexz key list sealed.st': says('stdout', /^ 0 {2}recipient {3}key id [0-9a-f]{64}\n$/)
 }
 
-const skip = skipUnless('bash', 'dd', 'cmp', 'tar', 'sed')
+const skip = skipUnless('bash', 'dd', 'cmp', 'tar', 'sed', 'git')
 
-void t.test('every command line of the README does what it says', { skip }, async (t) => {
-  const folder = t.testdir({
-    samples: { 'disk.img': image },
-    'disk.img': image,
-    'ram.bin': memory,
-    'library.tar': phraseBytes(4 * 1024 * 1024, 1),
-    'other.tar': phraseBytes(1024 * 1024, 2),
-    etc: { hostname: 'sensor-17\n' },
-    elsewhere: {}
-  })
+/** What `git clone` gives, and what `npm ci` puts there. */
+function freshClone(folder: string): void {
+  const names = execFileSync('git', ['ls-files', '-z'], { cwd: root }).toString().split('\0')
+  for (const name of names.filter((one) => one !== '' && !one.startsWith('test/')))
+    cpSync(join(root, name), join(folder, name))
+  for (const name of ['dist', 'node_modules']) symlinkSync(join(root, name), join(folder, name))
+}
+
+void t.test('every command line of the README does what it says, in a fresh clone', { skip }, async (t) => {
+  const folder = t.testdir()
+  freshClone(folder)
   const at = (name: string): string => join(folder, name)
   copyFileSync(join(root, 'samples', 'disk.img'), at('vda'))
   // npm is running this test; and the far side of ssh is this folder.
