@@ -6,6 +6,7 @@ import { commands } from './lib/commands/index.js'
 import { jsonText, printable } from './lib/commands/printable.js'
 import { tuneEngine } from './lib/commands/tune-engine.js'
 import { errnoOf, isHexzError, UsageError, withRemedy } from './lib/errors.js'
+import { hideSecrets } from './lib/reader/http-url.js'
 import { targetError } from './lib/target/write-all.js'
 
 const overview = `hexz: disk images to compressed, deduplicated snapshots that can be read at any offset
@@ -107,7 +108,7 @@ function fail(error: unknown, argv: readonly string[]): void {
 /** Prints an error, and gives its exit code. */
 function told(error: unknown, argv: readonly string[]): number {
   if (!isHexzError(error)) {
-    const what = error instanceof Error ? error.message : String(error)
+    const what = hideSecrets(error instanceof Error ? error.message : String(error), argv)
     process.stderr.write(
       `hexz: internal error: ${printable(what)}; this is a bug of hexz, please report it\n`
     )
@@ -116,7 +117,8 @@ function told(error: unknown, argv: readonly string[]): number {
   }
   if (error.code === 'TARGET_CLOSED' && argv[0] === 'extract') return closedPipeExit
   const { offset, expected, found, remedy } = error.details
-  const message = withRemedy(error.summary, remedy, (option) => `--${kebab(option)}`)
+  const told = withRemedy(error.summary, remedy, (option) => `--${kebab(option)}`)
+  const message = hideSecrets(told, argv)
   const line = argv.includes('--json')
     ? jsonText({
         event: 'error',

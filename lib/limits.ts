@@ -88,6 +88,8 @@ export const memoryLimits = {
   /** A URL is fetched in pieces of this size, of which this many bytes are kept. */
   httpBlockSize: 128 * KiB,
   httpCacheSize: 16 * MiB,
+  /** A request that brings less than this counts as one of the tries for its range. */
+  httpProgressSize: 16 * KiB,
   /** Threads of one build or read. */
   workerCountMax: 64,
   /** A trained dictionary. */

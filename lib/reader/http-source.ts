@@ -1,18 +1,10 @@
-import { SourceError, UsageError } from '../errors.js'
+import { UsageError } from '../errors.js'
 import { memoryLimits } from '../limits.js'
 import type { ByteSource } from './byte-source.js'
 import { createCache } from './cache.js'
-import {
-  backOff,
-  fetchRange,
-  isHttp,
-  PassingError,
-  reasonOf,
-  unreadable,
-  type FileState,
-  type HttpFile,
-  type HttpOptions
-} from './http-fetch.js'
+import type { HttpFile } from './http-fetch.js'
+import { closedError, createRangeFetcher, type HttpOptions } from './http-retry.js'
+import { isHttp, nameOfUrl, takeLogin } from './http-url.js'
 
 const blockSize = memoryLimits.httpBlockSize
 
@@ -24,57 +16,17 @@ const blockSize = memoryLimits.httpBlockSize
  * @throws UsageError for what is no such URL; SourceError SOURCE_MISSING, SOURCE_UNREADABLE
  */
 export async function openHttpBytes(address: string, options: HttpOptions = {}): Promise<ByteSource> {
-  const { file, controller } = describeFile(address, options)
+  const controller = new AbortController()
+  const file = describeFile(address, options, controller.signal)
+  const fetcher = createRangeFetcher(file, options)
   const kept = createCache<number, Uint8Array>(memoryLimits.httpCacheSize, (block) => block.length)
   const loading = new Map<number, Promise<Uint8Array>>()
-  const fetched = { size: 0, requestCount: 0 }
-  let state: FileState | undefined
-
-  /** Fills `into` with the bytes from `start`; fewer where the file ends. Gives how many. */
-  const fetchInto = async (into: Uint8Array, start: number): Promise<number> => {
-    const { tryCount = 5, retryDelayMs = 250, timeoutMs = 30_000 } = options
-    let filled = 0
-    for (let tries = 1; ; tries++) {
-      const watch = watchStall(controller.signal, timeoutMs)
-      try {
-        fetched.requestCount += 1
-        const signal = watch.signal
-        const answer = await fetchRange({ ...file, signal }, start + filled, start + into.length, state)
-        state ??= answer.state
-        const end = answer.end - start
-        for await (const piece of answer.body) {
-          watch.moved()
-          fetched.size += piece.length
-          if (filled + piece.length > end)
-            throw unreadable(file.name, 'its server gives more than was asked for')
-          into.set(piece, filled)
-          filled += piece.length
-          tries = 0
-        }
-        if (filled === end) return filled
-        throw new PassingError(`the answer ended after ${filled} of ${end} bytes`)
-      } catch (error) {
-        if (controller.signal.aborted) throw closed(file)
-        if (error instanceof SourceError) throw error
-        const passing = watch.signal.aborted
-          ? new PassingError(`the server sent nothing for ${timeoutMs / 1000} s`)
-          : error instanceof PassingError
-            ? error
-            : new PassingError(reasonOf(error), 0, { cause: error })
-        if (tries >= tryCount)
-          throw unreadable(file.name, `${passing.message} (tried ${tryCount} times)`, error)
-        await backOff(passing, retryDelayMs, Math.max(1, tries), controller.signal)
-      } finally {
-        watch.end()
-      }
-    }
-  }
 
   /** Fetches blocks that follow one another, in one request. */
   const fetchBlocks = (first: number, count: number, size: number): void => {
     const start = first * blockSize
     const bytes = Buffer.allocUnsafeSlow(Math.min(size, start + count * blockSize) - start)
-    const work = fetchInto(bytes, start)
+    const work = fetcher.fetchInto(bytes, start)
     for (let i = 0; i < count; i++) {
       // A copy: a view would keep all blocks of the request as long as one of them is used.
       const block = work.then(() => Buffer.from(bytes.subarray(i * blockSize, (i + 1) * blockSize)))
@@ -91,16 +43,19 @@ export async function openHttpBytes(address: string, options: HttpOptions = {}):
   }
 
   const begin = Buffer.allocUnsafeSlow(blockSize)
-  const beginSize = await fetchInto(begin, 0)
-  const size = state?.size ?? 0
+  const beginSize = await fetcher.fetchInto(begin, 0)
+  const size = fetcher.state?.size ?? 0
   kept.add(0, begin.subarray(0, beginSize))
 
   return {
     name: file.name,
     size,
-    fetched,
-    async read(offset, length, into = Buffer.allocUnsafeSlow(length)) {
-      if (controller.signal.aborted) throw closed(file)
+    fetched: fetcher.fetched,
+    async read(offset, length, into) {
+      if (controller.signal.aborted) throw closedError(file.name)
+      if (!(offset >= 0 && length >= 0 && offset + length <= size))
+        throw new UsageError(`${length} bytes from byte ${offset} are not in ${file.name}, which has ${size}`)
+      const target = into ?? Buffer.allocUnsafeSlow(length)
       const first = Math.floor(offset / blockSize)
       const end = length === 0 ? first : Math.ceil((offset + length) / blockSize)
       const blocks: Promise<Uint8Array>[] = []
@@ -127,9 +82,9 @@ export async function openHttpBytes(address: string, options: HttpOptions = {}):
         const blockStart = (first + i) * blockSize
         const from = Math.max(0, offset - blockStart)
         const part = block.value.subarray(from, offset + length - blockStart)
-        into.set(part, blockStart + from - offset)
+        target.set(part, blockStart + from - offset)
       }
-      return into
+      return target
     },
     async close() {
       controller.abort()
@@ -138,41 +93,24 @@ export async function openHttpBytes(address: string, options: HttpOptions = {}):
   }
 }
 
-function closed({ name }: Pick<HttpFile, 'name'>): UsageError {
-  return new UsageError(`${name} is closed`)
-}
-
-function describeFile(
-  address: string,
-  { headers = {} }: HttpOptions
-): { file: Omit<HttpFile, 'signal'>; controller: AbortController } {
-  const url = URL.canParse(address) ? new URL(address) : undefined
-  if (url === undefined || !isHttp(url)) throw new UsageError(`${address} is not a URL of http or https`)
-  const login = `${decodeURIComponent(url.username)}:${decodeURIComponent(url.password)}`
-  const authorization: Record<string, string> =
-    login === ':' ? {} : { authorization: `Basic ${Buffer.from(login).toString('base64')}` }
-  url.username = ''
-  url.password = ''
-  url.hash = ''
-  const file = { url, name: url.origin + url.pathname, headers: { ...authorization, ...headers } }
-  return { file, controller: new AbortController() }
-}
-
-/** Aborts when nothing has moved for a while, and when `outer` does. */
-function watchStall(
-  outer: AbortSignal,
-  timeoutMs: number
-): { signal: AbortSignal; moved: () => void; end: () => void } {
-  const inner = new AbortController()
-  const stop = (): void => inner.abort()
-  const timer = setTimeout(stop, timeoutMs)
-  outer.addEventListener('abort', stop)
-  return {
-    signal: inner.signal,
-    moved: () => timer.refresh(),
-    end() {
-      clearTimeout(timer)
-      outer.removeEventListener('abort', stop)
+/** @throws UsageError */
+function describeFile(address: string, { headers = {} }: HttpOptions, signal: AbortSignal): HttpFile {
+  const parsed = URL.canParse(address) ? new URL(address) : undefined
+  const name = nameOfUrl(address)
+  if (parsed === undefined || !isHttp(parsed)) throw new UsageError(`${name} is not a URL of http or https`)
+  for (const [header, value] of Object.entries(headers))
+    try {
+      new Headers({ [header]: value })
+    } catch {
+      throw new UsageError(
+        `header "${header}" can't be sent: its name or its value has letters that no header has`
+      )
     }
+  const { url, authorization } = takeLogin(parsed)
+  return {
+    url,
+    name,
+    signal,
+    headers: { ...(authorization === undefined ? {} : { authorization }), ...headers }
   }
 }

@@ -1,5 +1,5 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import { createServer as createRawServer, type AddressInfo, type Socket } from 'node:net'
 import type { Test } from 'tap'
 
 /** One request that the server got. */
@@ -63,4 +63,37 @@ export async function serveFile(t: Test, bytes: Buffer, fault: Fault = () => und
   })
   const { port } = server.address() as AddressInfo
   return { url: `http://127.0.0.1:${port}/vm.st`, seen, sentSize: () => sentSize }
+}
+
+/** A server of bytes as they are: `answer` writes to the socket what it likes for each request, counted from 0. */
+export async function serveRaw(
+  t: Test,
+  answer: (socket: Socket, count: number, request: string) => void
+): Promise<{ readonly url: string; readonly requestCount: () => number; readonly openCount: () => number }> {
+  let count = 0
+  const sockets = new Set<Socket>()
+  const server = createRawServer((socket) => {
+    sockets.add(socket)
+    socket.on('error', () => undefined).on('close', () => sockets.delete(socket))
+    let held = ''
+    socket.on('data', (bytes: Buffer) => {
+      held += bytes.toString('latin1')
+      for (let end = held.indexOf('\r\n\r\n'); end >= 0; end = held.indexOf('\r\n\r\n')) {
+        const request = held.slice(0, end)
+        held = held.slice(end + 4)
+        answer(socket, count++, request)
+      }
+    })
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  t.teardown(() => {
+    for (const socket of sockets) socket.destroy()
+    server.close()
+  })
+  const { port } = server.address() as AddressInfo
+  return {
+    url: `http://127.0.0.1:${port}/vm.st`,
+    requestCount: () => count,
+    openCount: () => sockets.size
+  }
 }

@@ -1,7 +1,7 @@
 import { buffer } from 'node:stream/consumers'
 import t, { type Test } from 'tap'
 import { openHttpBytes } from '../../lib/reader/http-source.js'
-import type { HttpOptions } from '../../lib/reader/http-fetch.js'
+import type { HttpOptions } from '../../lib/reader/http-retry.js'
 import { openSnapshot } from '../../lib/reader/open-snapshot.js'
 import { buildOfStages } from '../helpers/build.js'
 import { difference } from '../helpers/bytes.js'
@@ -178,21 +178,21 @@ await t.test('trouble that stays', async (t) => {
         answer.headers['content-range'] = `bytes 1-${block}/${bytes.length}`
         return undefined
       },
-      message: `SourceError SOURCE_UNREADABLE: ${name} can't be read: its server gave bytes 1 to ${block} when asked for 0 to ${block - 1}`
+      message: `SourceError SOURCE_UNREADABLE: ${name} can't be read: its server gave bytes 1-${block} when asked for bytes 0-${block - 1}`
     },
     'no Content-Range': {
       fault: (_, answer) => {
         answer.headers = {}
         return undefined
       },
-      message: `SourceError SOURCE_UNREADABLE: ${name} can't be read: its server gives an answer that is none to a range request (status 206)`
+      message: `SourceError SOURCE_UNREADABLE: ${name} can't be read: its server gives a malformed answer to a range request (status 206)`
     },
     'a compressed answer': {
       fault: (_, answer) => {
         answer.headers['content-encoding'] = 'br'
         return undefined
       },
-      message: `SourceError SOURCE_UNREADABLE: ${name} can't be read: its server gives an answer that is none to a range request (status 206)`
+      message: `SourceError SOURCE_UNREADABLE: ${name} can't be read: its server compresses it on the way, though asked not to (Content-Encoding: br)`
     },
     'more than was asked for': {
       fault: (_, answer, response) => {
