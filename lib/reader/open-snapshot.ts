@@ -135,17 +135,8 @@ export async function openSnapshot(from: string | ByteSource, options: OpenOptio
       if (summary === undefined)
         throw new UsageError(`${source.name} has no stream "${stream}"; it has ${header.streams.join(', ')}`)
       const to = end ?? summary.size
-      if (
-        !Number.isSafeInteger(start) ||
-        !Number.isSafeInteger(to) ||
-        start < 0 ||
-        start > to ||
-        to > summary.size
-      ) {
-        throw new UsageError(
-          `bytes ${start} to ${to} are not a range of stream ${stream}, which has ${summary.size} bytes`
-        )
-      }
+      const why = whyNoRange(stream, start, to, summary.size)
+      if (why !== undefined) throw new UsageError(why)
       return [number, start, to]
     }
     const runs = (stream: string, options?: RangeOptions): AsyncGenerator<Run, void> => {
@@ -163,13 +154,16 @@ export async function openSnapshot(from: string | ByteSource, options: OpenOptio
       digest: footer.snapshotDigest,
       async read(stream, offset, length, into) {
         if (isClosed) throw new UsageError(`${source.name} is closed`)
-        const size = root.streams[header.streams.indexOf(stream)]?.size ?? 0
-        const [number, start, end] = range(stream, { start: offset, end: Math.min(size, offset + length) })
+        if (!isOffset(length) && length !== Infinity)
+          throw new UsageError(`${length} is not a number of bytes`)
+        const [number, start, size] = range(stream, { start: offset })
+        const end = Math.min(size, start + length)
         const target = into === undefined ? Buffer.allocUnsafeSlow(end - start) : viewOf(into, end - start)
         await randomRead.read(target, number, start, end)
         return target
       },
       isHole(stream, offset, length) {
+        if (!isOffset(length)) throw new UsageError(`${length} is not a number of bytes`)
         const [number, start, end] = range(stream, { start: offset, end: offset + length })
         return randomRead.isHole(number, start, end)
       },
@@ -206,6 +200,18 @@ export async function openSnapshot(from: string | ByteSource, options: OpenOptio
 /** A file, or what lies behind a URL. */
 function openBytes(name: string): Promise<ByteSource> {
   return isHttpUrl(name) ? openHttpBytes(name) : openFileBytes(name)
+}
+
+const isOffset = (value: number): boolean => Number.isSafeInteger(value) && value >= 0
+
+/** What is wrong with a range of a stream; `undefined` when nothing is. */
+function whyNoRange(stream: string, start: number, end: number, size: number): string | undefined {
+  const where = `the end of stream ${stream}, which has ${size} bytes`
+  if (!isOffset(start)) return `${start} is not an offset in stream ${stream}`
+  if (start > size) return `offset ${start} lies after ${where}`
+  if (!isOffset(end)) return `${end} is not an end of a range of stream ${stream}`
+  if (end < start) return `a range of stream ${stream} can't end at ${end}, before its start at ${start}`
+  return end > size ? `a range can't end at ${end}, after ${where}` : undefined
 }
 
 /** The first bytes of memory that a caller gave. */

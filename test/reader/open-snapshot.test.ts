@@ -73,18 +73,26 @@ await t.test('a range that ends behind the stream is shorter; one that is none i
   t.equal((await snapshot.read('disk', length - 5, Infinity)).length, 5)
   t.equal((await snapshot.read('disk', length, 1)).length, 0)
   t.equal((await snapshot.read('disk', 7, 0)).length, 0)
-  const refused = (start: number, end: number): string =>
-    `UsageError USAGE: bytes ${start} to ${end} are not a range of stream disk, which has ${length} bytes`
-  t.equal(await rejected(snapshot.read('disk', length + 1, 1)), refused(length + 1, length))
-  t.equal(await rejected(snapshot.read('disk', -1, 5)), refused(-1, 4))
-  t.equal(await rejected(snapshot.read('disk', 5, -3)), refused(5, 2))
-  t.equal(await rejected(snapshot.read('disk', 1.5, 1)), refused(1.5, 2.5))
-  t.equal(await rejected(snapshot.read('disk', NaN, 1)), refused(NaN, NaN))
-  t.equal(await rejected(snapshot.read('disk', 0, NaN)), refused(0, NaN))
-  t.throws(() => snapshot.createReadStream('disk', { start: 3, end: 2 }), {
-    message: 'bytes 3 to 2 are not a range'
-  })
-  t.throws(() => snapshot.createReadStream('disk', { end: length + 1 }), { code: 'USAGE' })
+  const stream = `the end of stream disk, which has ${length} bytes`
+  for (const [start, size, why] of [
+    [length + 1, 1, `offset ${length + 1} lies after ${stream}`],
+    [2 ** 52, 5, `offset ${2 ** 52} lies after ${stream}`],
+    [-1, 5, '-1 is not an offset in stream disk'],
+    [1.5, 1, '1.5 is not an offset in stream disk'],
+    [NaN, 1, 'NaN is not an offset in stream disk'],
+    [5, -3, '-3 is not a number of bytes'],
+    [0, NaN, 'NaN is not a number of bytes'],
+    [0, 1.5, '1.5 is not a number of bytes']
+  ] as const)
+    t.equal(await rejected(snapshot.read('disk', start, size)), `UsageError USAGE: ${why}`)
+  t.throws(() => snapshot.isHole('disk', 5, -3), { code: 'USAGE', message: '-3 is not a number of bytes' })
+  for (const [range, message] of [
+    [{ start: 3, end: 2 }, "a range of stream disk can't end at 2, before its start at 3"],
+    [{ end: length + 1 }, `a range can't end at ${length + 1}, after ${stream}`],
+    [{ start: 3_000_000_000 }, `offset 3000000000 lies after ${stream}`],
+    [{ end: NaN }, 'NaN is not an end of a range of stream disk']
+  ] as const)
+    t.throws(() => snapshot.createReadStream('disk', range), { code: 'USAGE', message })
   t.throws(() => snapshot.extents('disk', { start: -1 }), { code: 'USAGE' })
   t.equal(
     await rejected(snapshot.read('tape', 0, 1)),
