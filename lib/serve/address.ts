@@ -20,12 +20,8 @@ const socketPathSizeMax = 103
 export function parseAddress(text: string, name: string): Address {
   if (text.startsWith('unix:')) {
     const path = text.slice('unix:'.length)
-    const size = Buffer.byteLength(path)
-    if (size === 0 || path.includes('\0')) throw new UsageError(`${name} ${text} names no socket`)
-    if (size > socketPathSizeMax)
-      throw new UsageError(
-        `${name}: the path of a socket may have ${socketPathSizeMax} bytes, not ${size}; choose a shorter one`
-      )
+    const why = whyNoSocket(path)
+    if (why !== undefined) throw new UsageError(`${name}: ${why}`)
     return { kind: 'unix', path }
   }
   const match = /^(?:(\[[0-9a-f:.%a-z]+\]|[^:[\]/]+):)?(\d{1,5})$/i.exec(text)
@@ -33,6 +29,26 @@ export function parseAddress(text: string, name: string): Address {
   if (!(port <= 65_535))
     throw new UsageError(`${name} ${text} is no address; write unix:PATH, HOST:PORT or [IPv6]:PORT`)
   return { kind: 'tcp', host: match?.[1]?.replace(/^\[|\]$/g, '') ?? '127.0.0.1', port }
+}
+
+/** A longer path would be cut off by some systems, one with a NUL by others; `undefined` when there is nothing wrong. */
+function whyNoSocket(path: string): string | undefined {
+  const size = Buffer.byteLength(path)
+  if (size === 0) return 'the path of the socket is empty'
+  if (path.includes('\0')) return 'the path of a socket has no NUL in it'
+  if (size <= socketPathSizeMax) return undefined
+  return `the path of a socket may have ${socketPathSizeMax} bytes, not ${size}; choose a shorter one`
+}
+
+/** Addresses of the library's callers come as they are. */
+function checkAddress(address: Address): void {
+  const why =
+    address.kind === 'unix'
+      ? whyNoSocket(address.path)
+      : Number.isInteger(address.port) && address.port >= 0 && address.port <= 65_535
+        ? undefined
+        : `port ${address.port} is not a number from 0 to 65535`
+  if (why !== undefined) throw new UsageError(why)
 }
 
 /** Whether only this machine can connect. */
@@ -55,9 +71,10 @@ export function uriPath(path: string): string {
  * that a killed server left behind is replaced, anything else of that name is not.
  *
  * @returns the address in use, with the port that the system chose for port 0
- * @throws TargetError TARGET_EXISTS, TARGET_UNWRITABLE
+ * @throws TargetError TARGET_EXISTS, TARGET_UNWRITABLE; UsageError for an address that is none
  */
 export async function listen(server: Server, address: Address): Promise<Address> {
+  checkAddress(address)
   if (address.kind === 'unix') await clearStale(address.path)
   const place = address.kind === 'unix' ? address.path : authorityOf(address.host, address.port)
   await new Promise<void>((resolve, reject) => {

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { createServer, type Server } from 'node:net'
 import { join } from 'node:path'
 import t from 'tap'
@@ -39,7 +39,11 @@ await t.test('addresses as text', (t) => {
       code: 'USAGE',
       message: `--nbd ${text} is no address; write unix:PATH, HOST:PORT or [IPv6]:PORT`
     })
-  t.throws(() => parseAddress('unix:', '--http'), { message: '--http unix: names no socket' })
+  t.throws(() => parseAddress('unix:', '--http'), { message: '--http: the path of the socket is empty' })
+  t.throws(() => parseAddress('unix:a\0b', '--http'), {
+    code: 'USAGE',
+    message: '--http: the path of a socket has no NUL in it'
+  })
   t.throws(() => parseAddress(`unix:/${'x'.repeat(200)}`, '--nbd'), {
     code: 'USAGE',
     message: '--nbd: the path of a socket may have 103 bytes, not 201; choose a shorter one'
@@ -83,6 +87,16 @@ await t.test('listening on a unix socket', async (t) => {
   await t.rejects(listen(createServer(), { kind: 'unix', path: join(folder, 'd') }), {
     code: 'TARGET_EXISTS'
   })
+  // Some systems would listen at the first 107 bytes of a longer path; one that begins with NUL is no file.
+  const long = join(folder, 'x'.repeat(120))
+  for (const [bad, message] of [
+    [long, `the path of a socket may have 103 bytes, not ${long.length}; choose a shorter one`],
+    ['\0abstract', 'the path of a socket has no NUL in it'],
+    [`${path}\0x`, 'the path of a socket has no NUL in it'],
+    ['', 'the path of the socket is empty']
+  ] as const)
+    await t.rejects(listen(createServer(), { kind: 'unix', path: bad }), { code: 'USAGE', message })
+  t.same(readdirSync(folder).sort(), ['d', 's'])
   const nowhere = join(folder, 'none', 's')
   await t.rejects(listen(createServer(), { kind: 'unix', path: nowhere }), {
     code: 'TARGET_UNWRITABLE',
@@ -100,6 +114,11 @@ await t.test('listening on a port', async (t) => {
     code: 'TARGET_EXISTS',
     message: `another server listens at 127.0.0.1:${address.port}`
   })
+  for (const port of [NaN, -1, 65_536, 1.5])
+    await t.rejects(listen(createServer(), { kind: 'tcp', host: '127.0.0.1', port }), {
+      code: 'USAGE',
+      message: `port ${port} is not a number from 0 to 65535`
+    })
   await t.rejects(listen(createServer(), { kind: 'tcp', host: '192.0.2.1', port: 1 }), {
     code: 'TARGET_UNWRITABLE',
     message: /^can't listen at 192\.0\.2\.1:1: /
