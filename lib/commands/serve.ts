@@ -66,7 +66,9 @@ export const serve: Command = {
       try {
         for (const address of [nbd, http]) if (address !== undefined) warn(address)
         const what = snapshot.streams.map(({ name, size }) => `${name} (${formatSize(size)})`).join(' and ')
-        process.stderr.write(`hexz: serving ${what} of ${printable(path)} until it is stopped\n`)
+        process.stderr.write(
+          `hexz: ${printable(`serving ${what} of ${path === '-' ? path : snapshot.name}`)} until it is stopped\n`
+        )
         process.stdout.write(serving.uris.map((uri) => `${uri}\n`).join(''))
         if (!signal.aborted) await once(signal, 'abort')
       } finally {

@@ -1,3 +1,4 @@
+import { printable } from '../printable.js'
 import { allocationContext, exportFlag, infoType, option, optionReply, stringSizeMax } from './constants.js'
 import {
   decodeInfoRequest,
@@ -73,7 +74,9 @@ export function createNegotiation({
     refuse(
       type,
       optionReply.errorUnknown,
-      `there is no export "${name.slice(0, 256)}"; there are ${exports.map((one) => one.name).join(', ')}`
+      printable(
+        `there is no export "${name.slice(0, 256)}"; there are ${exports.map((one) => one.name).join(', ')}`
+      )
     )
 
   const exportName = (data: Uint8Array): OptionResult => {

@@ -1,3 +1,4 @@
+import { printable } from '../printable.js'
 import {
   allocationContext,
   handshakeFlag,
@@ -222,7 +223,8 @@ export function encodeHole(reply: ReplyChunk, offset: number, size: number): Buf
 
 /** NBD_REPLY_TYPE_ERROR; with an offset NBD_REPLY_TYPE_ERROR_OFFSET. The message is for people. */
 export function encodeError(reply: ReplyChunk, error: NbdError, message: string, offset?: number): Buffer {
-  const text = Buffer.from(message).subarray(0, 1024)
+  const room = new Uint8Array(1024)
+  const text = room.subarray(0, new TextEncoder().encodeInto(printable(message), room).written)
   const hasOffset = offset !== undefined
   const bytes = chunk(
     reply,
