@@ -149,6 +149,10 @@ export const serveLimits = {
   pieceSize: 128 * KiB,
   /** An HTTP answer has two of these in work. */
   httpPieceSize: 128 * KiB,
+  /** Time for a client to take one. */
+  httpTakeMs: 120_000,
+  /** Requests of one HTTP connection that wait for their turn; a client that sends more is cut off. */
+  httpWaitingMax: 16,
   /** A read that must be answered in one piece may be this long. */
   wholeReadSizeMax: 1 * MiB,
   /** Bytes that one connection may ask for before the others get a turn, though all of it be at hand. */

@@ -1,3 +1,4 @@
+import { printable } from '../printable.js'
 import type { Snapshot } from '../reader/open-snapshot.js'
 
 /** The page at `/`: what the snapshot holds, with links. */
@@ -25,5 +26,5 @@ export function indexPage({ name, digest, streams }: Snapshot): string {
 const entities: Record<string, string> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;' }
 
 function escape(text: string): string {
-  return text.replace(/[&<>"]/g, (letter) => entities[letter] ?? letter)
+  return printable(text).replace(/[&<>"]/g, (letter) => entities[letter] ?? letter)
 }

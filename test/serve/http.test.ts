@@ -3,6 +3,7 @@ import { request, type IncomingMessage } from 'node:http'
 import { connect } from 'node:net'
 import { text } from 'node:stream/consumers'
 import t from 'tap'
+import { checkConditions, isRangeCurrent } from '../../lib/serve/http-conditions.js'
 import { chooseRange } from '../../lib/serve/http-range.js'
 import { mixedBytes, randomBytes, zeroBytes } from '../helpers/data.js'
 import { serveBytes } from '../helpers/serving.js'
@@ -26,6 +27,10 @@ await t.test('Range headers', (t) => {
     ['bytes=-0', 'unsatisfiable'],
     ['bytes=20-10', 'all'],
     ['bytes=-', 'all'],
+    ['bytes=0-99999999999999999999', { start: 0, end: 100 }],
+    [`bytes=5-${'9'.repeat(400)}`, { start: 5, end: 100 }],
+    [`bytes=-${'9'.repeat(400)}`, { start: 0, end: 100 }],
+    [`bytes=${'9'.repeat(400)}-`, 'unsatisfiable'],
     ['bytes=0-1,5-6', 'all'],
     ['bytes=a-b', 'all'],
     ['lines=0-1', 'all'],
@@ -34,6 +39,37 @@ await t.test('Range headers', (t) => {
   for (const [header, expected] of cases) t.same(chooseRange(header, 100), expected, header ?? 'none')
   t.equal(chooseRange('bytes=0-', 0), 'unsatisfiable')
   t.equal(chooseRange('bytes=-5', 0), 'unsatisfiable')
+  t.end()
+})
+
+await t.test('conditions', (t) => {
+  const etag = '"ab"'
+  for (const [headers, expected] of [
+    [{}, 'met'],
+    [{ 'if-none-match': '"ab"' }, 'not-modified'],
+    [{ 'if-none-match': 'W/"ab"' }, 'not-modified'],
+    [{ 'if-none-match': '"x", W/"ab"' }, 'not-modified'],
+    [{ 'if-none-match': '"x,","ab"' }, 'not-modified'],
+    [{ 'if-none-match': ' * ' }, 'not-modified'],
+    [{ 'if-none-match': '"x","ab,"' }, 'met'],
+    [{ 'if-none-match': 'ab' }, 'met'],
+    [{ 'if-none-match': '' }, 'met'],
+    [{ 'if-match': '"ab"' }, 'met'],
+    [{ 'if-match': '*' }, 'met'],
+    [{ 'if-match': '"x", "ab"' }, 'met'],
+    [{ 'if-match': 'W/"ab"' }, 'failed'],
+    [{ 'if-match': '"x"' }, 'failed'],
+    [{ 'if-match': 'ab' }, 'failed'],
+    [{ 'if-match': '"x"', 'if-none-match': '"ab"' }, 'failed'],
+    [{ 'if-match': '"ab"', 'if-none-match': '"ab"' }, 'not-modified']
+  ] as const)
+    t.equal(checkConditions(headers, etag), expected, JSON.stringify(headers))
+  t.same(
+    [undefined, etag, `W/${etag}`, '"x"', 'Sun, 01 Mar 2026 00:00:00 GMT', ''].map((one) =>
+      isRangeCurrent(one, etag)
+    ),
+    [true, true, false, false, false, false]
+  )
   t.end()
 })
 
@@ -85,6 +121,11 @@ await t.test('streams as files', async (t) => {
     t.ok((await get('/disk', { range, 'if-range': other })).body.equals(disk), `If-Range ${other}`)
   const known = await get('/disk', { 'if-none-match': `"x", ${etag}` })
   t.same([known.status, known.body.length, known.headers.get('etag')], [304, 0, etag])
+
+  t.equal((await get('/disk', { 'if-none-match': `W/${etag}` })).status, 304)
+  t.ok((await get('/disk', { 'if-match': `"x", ${etag}` })).body.equals(disk))
+  const failed = await get('/disk', { 'if-match': `W/${etag}`, range })
+  t.same([failed.status, failed.body.length, failed.headers.get('etag')], [412, 0, etag])
 
   const head = await get('/disk', {}, 'HEAD')
   t.same(
