@@ -20,6 +20,7 @@ const socketPathSizeMax = 103
 export function parseAddress(text: string, name: string): Address {
   if (text.startsWith('unix:')) {
     const path = text.slice('unix:'.length)
+    if (path === '') throw new UsageError(`${name} ${text} names no socket`)
     const why = whyNoSocket(path)
     if (why !== undefined) throw new UsageError(`${name}: ${why}`)
     return { kind: 'unix', path }
