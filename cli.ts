@@ -1,143 +1,27 @@
-#!/usr/bin/env node
-import { readFileSync } from 'node:fs'
-import { constants } from 'node:os'
-import { helpOf, kebab } from './lib/commands/command.js'
-import { commands } from './lib/commands/index.js'
-import { jsonText, printable } from './lib/commands/printable.js'
-import { tuneEngine } from './lib/commands/tune-engine.js'
-import { errnoOf, isHexzError, UsageError, withRemedy } from './lib/errors.js'
-import { hideSecrets } from './lib/reader/http-url.js'
-import { targetError } from './lib/target/write-all.js'
+#!/bin/sh
+// 2> /dev/null; while read -r key mask; do [ "$key" = SigIgn: ] && export HEXZ_SIGIGN="$mask" && break; done 2> /dev/null < /proc/self/status; exec node "$0" "$@"
 
-const overview = `hexz: disk images to compressed, deduplicated snapshots that can be read at any offset
+/*
+ * The line above is for the shell, which starts this file again with Node: Node forgets which signals the program
+ * that started it had ignored, as nohup does. To the shell, the two slashes are a command that fails in silence.
+ *
+ * What follows is read by versions of Node that can't read the rest: no newer syntax here, and no other import.
+ */
+const needed = [20, 19] as const
+const [major, minor] = process.versions.node.split('.').map(Number) as [number, number]
 
-  hexz build SOURCE -o out.st      make a snapshot; - is standard input
-  hexz pack SOURCE -o out.st       the same with every setting
-  hexz train SOURCE... -o FILE     make a dictionary for many snapshots
-  hexz predict SOURCE              tell what each profile would give
-  hexz extract in.st -o disk.img   get the bytes back, whole or a range
-  hexz inspect in.st               show what a snapshot holds
-  hexz verify in.st                check every byte
-  hexz diff a.st b.st              show where two differ
-  hexz serve in.st                 offer it as a read-only disk (NBD, HTTP)
-  hexz mount in.st FOLDER          show it as a file
-  hexz keygen -o NAME              make a key pair to encrypt to
-  hexz key list in.st              list, add or remove keys
-  hexz recover in.st -o disk.img   save what is left of a damaged one
+// Node's own answer to this signal is to open a debugger on a port.
+process.on('SIGUSR1', () => undefined)
 
-  hexz COMMAND --help              all options of a command
-  hexz --version`
-
-/** Signals that end a run in order: partial targets are removed first. */
-const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
-const controller = new AbortController()
-let received: (typeof signals)[number] | undefined
-
-for (const signal of signals) {
-  process.once(signal, () => {
-    received = signal
-    controller.abort()
+if (major > needed[0] || (major === needed[0] && minor >= needed[1])) {
+  import('./lib/commands/main.js').catch((error: unknown) => {
+    const { message, code } = error as NodeJS.ErrnoException
+    process.stderr.write(`hexz: can't start: ${message}\n`)
+    process.exitCode = code === 'EMFILE' || code === 'ENFILE' ? 4 : 1
   })
-}
-
-/** Commands that a signal is the proper end of. */
-const commandsWithoutEnd: readonly string[] = ['serve', 'mount']
-const isEndless = ([name = '']: readonly string[]): boolean => commandsWithoutEnd.includes(name)
-
-/** How long a run that was told to stop may take for its cleaning up. */
-const stopMs = 1000
-/** Rejects when a run does not stop by itself: it waits for a pipe that nobody opens, say. */
-const overdue = new Promise<never>((_, reject) => {
-  controller.signal.addEventListener('abort', () => {
-    setTimeout(() => reject(controller.signal.reason as Error), stopMs)
-  })
-})
-
-/** The reader of our output went away (`hexz inspect … | head`): the shell's convention is 128 + 13, in silence. */
-const closedPipeExit = 128 + constants.signals.SIGPIPE
-process.stdout.on('error', (error) => {
-  if (errnoOf(error) === 'EPIPE') process.exit(closedPipeExit)
-  fail(targetError(error, 'standard output'), process.argv.slice(2))
-})
-process.stderr.on('error', () => undefined) // nobody reads what we say; the exit code tells it, too
-
-async function main([name, ...argv]: readonly string[]): Promise<void> {
-  if (name === 'help' && argv.length > 0) return main([...argv.slice(0, 1), '--help'])
-  if (name === undefined || name === 'help' || name === '--help' || name === '-h') {
-    process.stdout.write(`${overview}\n`)
-    if (name === undefined) process.exitCode = 2
-    return
-  }
-  if (name === '--version' || name === '-V') {
-    const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
-      version: string
-    }
-    process.stdout.write(`${version}\n`)
-    return
-  }
-  const load = Object.hasOwn(commands, name) ? commands[name] : undefined
-  if (load === undefined)
-    throw new UsageError(
-      `there is no command "${name}"; the commands are ${Object.keys(commands).join(', ')}`
-    )
-  const command = await load()
-  if (argv.includes('--help') || argv.includes('-h')) {
-    process.stdout.write(`${helpOf(command)}\n`)
-    return
-  }
-  // Whoever asks for help need not wait for the parser.
-  const { parseArguments } = await import('./lib/commands/parse-arguments.js')
-  const { guardInputs } = await import('./lib/commands/guard-inputs.js')
-  const args = parseArguments(command, argv)
-  await guardInputs(command, args)
-  await command.run(args, { signal: controller.signal })
-}
-
-/** One line on standard error, and the end. Waits for nothing: not for a reader of what was written, nor for a source. */
-function fail(error: unknown, argv: readonly string[]): void {
-  if (received !== undefined) {
-    // Dying by the signal itself tells the shell the truth, and does not wait for a write that nobody reads.
-    process.stderr.write(`hexz: stopped by ${received}${isEndless(argv) ? '' : ' before it was done'}\n`)
-    process.removeAllListeners(received)
-    process.kill(process.pid, received)
-    return
-  }
-  process.exit(told(error, argv))
-}
-
-/** Prints an error, and gives its exit code. */
-function told(error: unknown, argv: readonly string[]): number {
-  if (!isHexzError(error)) {
-    const what = hideSecrets(error instanceof Error ? error.message : String(error), argv)
-    process.stderr.write(
-      `hexz: internal error: ${printable(what)}; this is a bug of hexz, please report it\n`
-    )
-    if ('HEXZ_DEBUG' in process.env && error instanceof Error) process.stderr.write(`${error.stack ?? ''}\n`)
-    return 1
-  }
-  if (error.code === 'TARGET_CLOSED' && argv[0] === 'extract') return closedPipeExit
-  const { offset, expected, found, remedy } = error.details
-  const told = withRemedy(error.summary, remedy, (option) => `--${kebab(option)}`)
-  const message = hideSecrets(told, argv)
-  const line = argv.includes('--json')
-    ? jsonText({
-        event: 'error',
-        code: error.code,
-        exitCode: error.exitCode,
-        message,
-        offset,
-        expected,
-        found
-      })
-    : `hexz: ${printable(message)}`
-  process.stderr.write(`${line}\n`)
-  return error.exitCode
-}
-
-const argv = process.argv.slice(2)
-tuneEngine({ isEndless: isEndless(argv) })
-try {
-  await Promise.race([main(argv), overdue])
-} catch (error) {
-  fail(error, argv)
+} else {
+  process.stderr.write(
+    `hexz: needs Node.js ${needed.join('.')} or newer, and this is ${process.versions.node}: install a newer one, see https://nodejs.org/\n`
+  )
+  process.exitCode = 7
 }

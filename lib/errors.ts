@@ -30,6 +30,7 @@ export const exitCodes = {
   NEWER_VERSION: 7,
   UNKNOWN_FEATURE: 7,
   PROGRAM_MISSING: 7,
+  NATIVE_MISSING: 7,
   LIMIT: 8
 } as const
 
@@ -109,7 +110,7 @@ export class CorruptError extends HexzError<CodeOf<5>> {}
 /** A passphrase or key is missing or wrong. */
 export class KeyError extends HexzError<CodeOf<6>> {}
 
-/** The snapshot was made by a newer version, uses a feature this one does not have, or a program is missing. */
+/** The snapshot was made by a newer version, uses a feature this one does not have, or a program or native package is missing. */
 export class UnsupportedError extends HexzError<CodeOf<7>> {}
 
 /** A maximum of `limits.ts` was met. */

@@ -1,6 +1,7 @@
 import prettyBytes from 'pretty-bytes'
 import { UsageError } from '../errors.js'
 import type { Flag } from './command.js'
+import { answerWith } from './signals.js'
 
 const modes = ['auto', 'plain', 'json', 'none'] as const
 export type ProgressMode = (typeof modes)[number]
@@ -32,7 +33,7 @@ export function parseProgressMode(text: string | undefined): ProgressMode {
 }
 
 /**
- * Shows progress on standard error.
+ * Shows progress on standard error, and answers the signals that ask for it.
  *
  * @param verb such as `read`
  * @param total bytes, when known
@@ -43,24 +44,27 @@ export function createProgress(mode: ProgressMode, verb: string, total: number |
   const start = performance.now()
   let lastShown = start + quietMs - intervalsMs[mode]
   let isOnLine = false
+  let last: Pick<Moment, 'done' | 'stored'> = { done: 0, stored: undefined }
+  const moment = (): Moment => ({ verb, total, ...last, elapsedMs: performance.now() - start })
+  const cleared = (): string => (isOnLine ? '\r\x1b[K' : '')
+
+  answerWith(() => {
+    const text = mode === 'json' ? json(moment()) : `${cleared()}hexz: ${describe(moment())}`
+    isOnLine = false
+    return `${text}\n`
+  })
   return {
     update(done, stored) {
+      last = { done, stored }
       const now = performance.now()
       if (!isShown || now - lastShown < intervalsMs[mode]) return
       lastShown = now
-      const elapsedMs = now - start
-      if (mode === 'json') {
-        process.stderr.write(
-          `${JSON.stringify({ event: 'progress', done, total, stored, elapsedMs: Math.round(elapsedMs) })}\n`
-        )
-        return
-      }
-      const line = describe({ verb, done, total, stored, elapsedMs })
-      process.stderr.write(isLine ? `\r\x1b[K${line}` : `${line}\n`)
+      const text = mode === 'json' ? json(moment()) : describe(moment())
+      process.stderr.write(isLine ? `\r\x1b[K${text}` : `${text}\n`)
       isOnLine = isLine
     },
     end() {
-      if (isOnLine) process.stderr.write('\r\x1b[K')
+      if (isOnLine) process.stderr.write(cleared())
       isOnLine = false
     }
   }
@@ -72,6 +76,10 @@ interface Moment {
   readonly total: number | undefined
   readonly stored: number | undefined
   readonly elapsedMs: number
+}
+
+function json({ done, total, stored, elapsedMs }: Moment): string {
+  return JSON.stringify({ event: 'progress', done, total, stored, elapsedMs: Math.round(elapsedMs) })
 }
 
 function describe({ verb, done, total, stored, elapsedMs }: Moment): string {

@@ -3,6 +3,7 @@ import { ReadStream } from 'node:tty'
 import { normalizePassphrase } from '../crypto/passphrase.js'
 import { wipe } from '../crypto/sealing.js'
 import { KeyError, LimitError } from '../errors.js'
+import { heardEndings } from './signals.js'
 
 /** The longest passphrase that can be typed, in code points: what a terminal takes for a line. */
 const typedSizeMax = 4096
@@ -13,9 +14,6 @@ const keys = {
   delete: '\u007f',
   killLine: '\u0015'
 } as const
-
-/** What ends the wait for a line. The terminal must be as it was before hexz goes down by one. */
-const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
 
 /** Typed or pasted behind the line that was asked for: the start of the answer to the next question. */
 let typedAhead = ''
@@ -87,7 +85,7 @@ function readLine(input: ReadStream): Promise<string> {
   return new Promise((resolve, reject) => {
     const end = (settle: () => void): void => {
       input.off('data', take).off('error', giveUp).off('end', giveUp)
-      for (const signal of signals) process.off(signal, giveUp)
+      for (const signal of heardEndings) process.off(signal, giveUp)
       settle()
     }
     const giveUp = (): void => end(() => reject(new KeyError('KEY_MISSING', 'no passphrase was given')))
@@ -111,7 +109,8 @@ function readLine(input: ReadStream): Promise<string> {
         }
       }
     }
-    for (const signal of signals) process.on(signal, giveUp)
+    // The terminal must be as it was before hexz goes down by one.
+    for (const signal of heardEndings) process.on(signal, giveUp)
     input.on('error', giveUp).on('end', giveUp).on('data', take)
     take()
   })

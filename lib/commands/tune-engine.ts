@@ -26,6 +26,8 @@ const manyCores = 8
  * @param isEndless a server, which is worth compiling early for
  */
 export function tuneEngine({ isEndless }: { readonly isEndless: boolean }): void {
+  // A codec starts as many threads as there are cores, for calls that are not made.
+  process.env.TOKIO_WORKER_THREADS ??= '1'
   for (const flag of flags) setFlagsFromString(flag)
   const isLate = !isEndless && availableParallelism() < manyCores
   if (isLate && Number.parseInt(process.versions.v8) < 12) setFlagsFromString(lateCompilation)

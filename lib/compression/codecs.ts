@@ -1,5 +1,5 @@
 import type { Decoder, Encoder } from '@toondepauw/node-zstd'
-import { CorruptError } from '../errors.js'
+import { CorruptError, isHexzError } from '../errors.js'
 import { copyBytes } from '../format/bytes.js'
 import type { CodecName } from '../format/frame.js'
 import { formatLimits as limits, memoryLimits } from '../limits.js'
@@ -160,7 +160,7 @@ function orBroken<T>(codec: CodecName, rawSize: number, decode: () => T): T {
   try {
     return decode()
   } catch (cause) {
-    throw cause instanceof CorruptError ? cause : broken(codec, rawSize, undefined, cause)
+    throw isHexzError(cause) ? cause : broken(codec, rawSize, undefined, cause)
   }
 }
 

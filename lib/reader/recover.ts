@@ -244,12 +244,13 @@ function misplaced(where: string, offset: number): CorruptError {
   )
 }
 
-/** The result, or `undefined` where the snapshot is damaged; other faults are thrown. */
+/** The result, or `undefined` where the snapshot is damaged; other faults, such as a codec that is not installed, are thrown. */
 async function attempt<T>(work: () => Promise<T>): Promise<T | undefined> {
   try {
     return await work()
   } catch (error) {
-    if (error instanceof CorruptError || error instanceof UnsupportedError) return undefined
+    const isUnknown = error instanceof UnsupportedError && error.code !== 'NATIVE_MISSING'
+    if (error instanceof CorruptError || isUnknown) return undefined
     throw error
   }
 }

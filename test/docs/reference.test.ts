@@ -76,10 +76,10 @@ void t.test('the codes of lib/errors.ts are those of docs/errors.md', (t) => {
   const others = rows(read('errors.md')).filter(([code = '']) => !code.startsWith('`'))
   t.same(
     others.map(([exit]) => exit),
-    ['1', '9', '129', '130', '143', '141']
+    ['1', '7', '9', '129', '130', '131', '143', '152', '141']
   )
   const listed = rows(section(cliDoc, '## Exit codes')).flatMap(([exit = '']) => exit.split(', '))
-  const known = new Set([0, 1, ...Object.values(exitCodes), differentExit, 129, 130, 143, 141])
+  const known = new Set([0, 1, ...Object.values(exitCodes), differentExit, 129, 130, 131, 143, 152, 141])
   t.same(listed.map(Number), [...known])
   t.end()
 })
