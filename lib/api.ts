@@ -1,5 +1,6 @@
 import type { Writable } from 'node:stream'
 import { buildStreams, type PipelineOptions, type StreamSource } from './build.js'
+import { loadRiskyBinding } from './compression/bindings.js'
 import type { SnapshotTotals } from './format/index-writer.js'
 import { checkBuild } from './option-tables.js'
 import { resolveDictionary, resolveSettings } from './profiles.js'
@@ -59,6 +60,7 @@ export async function build(options: BuildOptions): Promise<SnapshotTotals> {
     streams.push({ name: 'disk', source: await toSource(source), allowEmpty, ...expected })
     if (memory !== undefined) streams.push({ name: 'memory', source: await toSource(memory), allowEmpty })
     if (format !== 'raw') for (const { source: opened } of streams) await refuseContainer(opened)
+    loadRiskyBinding()
     const to = typeof watched === 'string' ? await openTarget(watched, { force, sources: paths }) : watched
     return await buildStreams(streams, to, settings)
   } finally {

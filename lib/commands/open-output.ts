@@ -1,5 +1,6 @@
 import { fstatSync } from 'node:fs'
 import { isatty } from 'node:tty'
+import { loadRiskyBinding } from '../compression/bindings.js'
 import { UsageError } from '../errors.js'
 import { isHttpUrl } from '../reader/http-url.js'
 import { descriptorOf } from '../source/descriptor.js'
@@ -46,6 +47,7 @@ export async function checkOutput(word: string, options: OutputOptions): Promise
 export async function openOutput(word: string, options: OutputOptions): Promise<Target | FileTarget> {
   const path = toPath(word)
   await checkOutput(path, options)
+  loadRiskyBinding()
   options.signal.throwIfAborted()
   return path === '-' ? openStandardOutput() : openTarget(path, toTargetOptions(options))
 }

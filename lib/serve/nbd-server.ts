@@ -1,9 +1,9 @@
-import { createServer } from 'node:net'
+import { createServer, type Socket } from 'node:net'
 import { serveLimits } from '../limits.js'
 import type { Export } from '../nbd/negotiation.js'
 import type { Snapshot } from '../reader/open-snapshot.js'
 import { authorityOf, listen, uriPath, type Address } from './address.js'
-import { connectNbd, type NbdConnection } from './nbd-connection.js'
+import { connectNbd, type NbdConnection, type NbdContext } from './nbd-connection.js'
 import { createPolling } from './polling.js'
 import { createReplyBuffers } from './reply-buffers.js'
 
@@ -25,25 +25,8 @@ export async function serveNbd(
   address: Address,
   onProblem: (error: unknown) => void
 ): Promise<Listener> {
-  const [first, ...others] = snapshot.streams.map(({ name, size }): Export => ({
-    name,
-    size,
-    description: `stream ${name} of ${snapshot.name}`
-  }))
-  if (first === undefined) throw new RangeError('a snapshot without streams')
   const connections = new Map<NbdConnection, () => void>()
-  const context = {
-    snapshot,
-    buffers: createReplyBuffers(),
-    exports: [first, ...others] as const,
-    activity: createPolling(),
-    connectionSizeMax: () =>
-      Math.min(
-        serveLimits.connectionSizeMax,
-        Math.max(serveLimits.connectionSizeMin, serveLimits.unsentSize / connections.size)
-      ),
-    onProblem
-  }
+  const context = contextOf(snapshot, onProblem, () => connections.size)
   const server = createServer({ allowHalfOpen: true, pauseOnConnect: true }, (socket) => {
     const connection = connectNbd(socket, context)
     connections.set(connection, () => socket.destroy())
@@ -59,13 +42,60 @@ export async function serveNbd(
         ? `nbd+unix:///?socket=${uriPath(bound.path)}`
         : `nbd://${authorityOf(bound.host, bound.port)}`,
     async close() {
-      const closed = new Promise((resolve) => server.close(resolve))
-      for (const connection of connections.keys()) connection.stop()
-      const isOverdue = setTimeout(() => {
-        for (const destroy of connections.values()) destroy()
-      }, serveLimits.stopMs)
-      await closed
-      clearTimeout(isOverdue)
+      await endAll(connections, new Promise((resolve) => server.close(resolve)))
     }
+  }
+}
+
+/**
+ * Serves one client, over a socket that is connected.
+ *
+ * @param name of the stream that a client gets which names none
+ */
+export function serveNbdSocket(
+  snapshot: Snapshot,
+  socket: Socket,
+  name: string,
+  onProblem: (error: unknown) => void
+): Pick<Listener, 'close'> {
+  const connection = connectNbd(
+    socket,
+    contextOf(snapshot, onProblem, () => 1, name)
+  )
+  return { close: () => endAll(new Map([[connection, () => socket.destroy()]]), connection.done) }
+}
+
+/** Gives requests in work a moment. @param closed resolves when all are over */
+async function endAll(connections: Map<NbdConnection, () => void>, closed: Promise<unknown>): Promise<void> {
+  for (const connection of connections.keys()) connection.stop()
+  const isOverdue = setTimeout(() => {
+    for (const destroy of connections.values()) destroy()
+  }, serveLimits.stopMs)
+  await closed
+  clearTimeout(isOverdue)
+}
+
+/** @param firstName of the stream that is the first export; else the snapshot's first */
+function contextOf(
+  snapshot: Snapshot,
+  onProblem: (error: unknown) => void,
+  connectionCount: () => number,
+  firstName?: string
+): NbdContext {
+  const [first, ...others] = snapshot.streams
+    .toSorted((a, b) => Number(b.name === firstName) - Number(a.name === firstName))
+    .map(({ name, size }): Export => ({ name, size, description: `stream ${name} of ${snapshot.name}` }))
+  if (first === undefined) throw new RangeError('a snapshot without streams')
+  return {
+    snapshot,
+    buffers: createReplyBuffers(),
+    exports: [first, ...others],
+    activity: createPolling(),
+    connectionSizeMax: () =>
+      Math.min(
+        serveLimits.connectionSizeMax,
+        Math.max(serveLimits.connectionSizeMin, serveLimits.unsentSize / connectionCount())
+      ),
+    onProblem
   }
 }

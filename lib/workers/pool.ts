@@ -68,8 +68,8 @@ export function defaultWorkerCount(): number {
 
 /**
  * A pool of worker threads, each started when there is work that no other is free for. Which thread takes which task
- * has no influence on any result. A thread that dies rejects every task it held and every later one: work is never lost
- * in silence.
+ * has no influence on any result. Where the system gives no more threads, fewer do, or the calling thread alone. A thread
+ * that dies rejects every task it held and every later one: work is never lost in silence.
  *
  * @param size 1 to 64
  * @throws UsageError for any other number
@@ -88,7 +88,17 @@ export function createWorkerPool(size: number = defaultWorkerCount()): WorkerPoo
   }
 
   const threads: Thread[] = []
-  const start = (): Thread => {
+  let sizeMax = size
+  /** A thread more, or `undefined` where the system gives none: then those that are there do the work, or this one. */
+  const start = (): Thread | undefined => {
+    try {
+      return startThread()
+    } catch {
+      sizeMax = threads.length
+      return undefined
+    }
+  }
+  const startThread = (): Thread => {
     const worker = new Worker(new URL('./worker.js', import.meta.url), {
       // A task's garbage is short-lived and small beside the codecs' buffers: a small nursery finds it soon.
       resourceLimits: { maxYoungGenerationSizeMb: 2 }
@@ -106,12 +116,26 @@ export function createWorkerPool(size: number = defaultWorkerCount()): WorkerPoo
       if ('error' in reply) job?.reject(reviveError(reply.error))
       else job?.resolve(reply.result)
     })
-    worker.on('error', (error) =>
-      fail(new Error(`a worker thread failed: ${error.message}`, { cause: error }))
-    )
-    worker.on('exit', (code) => fail(new Error(`a worker thread ended with code ${code}`)))
+    worker.on('error', (error) => {
+      if (thread.isReady) fail(new Error(`a worker thread failed: ${error.message}`, { cause: error }))
+      else lose(thread)
+    })
+    worker.on('exit', (code) => {
+      if (threads.includes(thread)) fail(new Error(`a worker thread ended with code ${code}`))
+    })
     threads.push(thread)
     return thread
+  }
+
+  /** It never ran: the system had no memory or descriptors for it. Others take what it was to do. */
+  const lose = (thread: Thread): void => {
+    const at = threads.indexOf(thread)
+    if (at === -1) return
+    threads.splice(at, 1)
+    sizeMax = threads.length
+    waiting.unshift(...thread.jobs.values())
+    thread.jobs.clear()
+    dispatch()
   }
 
   const leastBusy = (among: readonly Thread[]): Thread | undefined =>
@@ -124,7 +148,8 @@ export function createWorkerPool(size: number = defaultWorkerCount()): WorkerPoo
   const choose = (): Thread | undefined => {
     const least = leastBusy(threads)
     if (least?.jobs.size === 0) return least
-    if (threads.length < size) return start()
+    const another = threads.length < sizeMax ? start() : undefined
+    if (another !== undefined) return another
     return least !== undefined && least.jobs.size < tasksPerWorker ? least : undefined
   }
 
@@ -132,7 +157,7 @@ export function createWorkerPool(size: number = defaultWorkerCount()): WorkerPoo
   const chooseReady = (): Thread | undefined => {
     const least = leastBusy(threads.filter(({ isReady }) => isReady))
     if (least?.jobs.size === 0) return least
-    if (isWorkingHere && threads.length < size - 1) start()
+    if (isWorkingHere && threads.length < sizeMax - 1) start()
     return least !== undefined && least.jobs.size <= tasksPerWorker ? least : undefined
   }
 
@@ -148,7 +173,7 @@ export function createWorkerPool(size: number = defaultWorkerCount()): WorkerPoo
   const dispatch = (): void => {
     for (let job = waiting[0]; job !== undefined; job = waiting[0]) {
       const thread = job.mayRunHere ? chooseReady() : choose()
-      if (thread === undefined && (!job.mayRunHere || isWorkingHere)) return
+      if (thread === undefined && (isWorkingHere || !(job.mayRunHere || sizeMax === 0))) return
       waiting.shift()
       if (thread === undefined) {
         workHere(job)
