@@ -90,15 +90,16 @@ export function streamFile(folder: string, name: string): string {
  * Unmounts when standard input ends: when we close it, or are killed. Gives the exit code of the program that it
  * runs. A mount that is dead, because that program was killed, answers nobody; it is taken away.
  */
-const keeper = `exec 4<&0
-"$@" < /dev/null 4<&- &
+const keeper = `exec 4<&0 5>&2 2> /dev/null
+"$@" < /dev/null 2>&5 4<&- 5>&- &
 child=$!
-{ read -r _ <&4; kill "$child"; } 2> /dev/null 3<&- &
+exec 5>&-
+{ read -r _ <&4; kill "$child"; } 3<&- &
 watch=$!
 exec 3<&- 4<&-
 wait "$child"
 code=$?
-kill "$watch" 2> /dev/null
+kill "$watch"
 [ "$code" -le 128 ] || [ -e "$FOLDER" ] || umount -l "$FOLDER" || fusermount3 -uz "$FOLDER"
 exit "$code"`
 

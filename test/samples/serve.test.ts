@@ -1,9 +1,9 @@
-import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { hexz, makeTools, root, run, skipUnless } from '../docs/run.js'
+import { skipUnlessFuse } from '../helpers/fuse.js'
 import { scratch } from '../helpers/run-cli.js'
 
 const sample = (name: string): string => join(root, 'samples', name)
@@ -43,16 +43,7 @@ void t.test('a Linux boots from a snapshot that is served', { skip: skipBoot }, 
   t.equal(sha256(at('root.st')), before, 'what it wrote is not in the snapshot')
 })
 
-/** Whether this process may mount with FUSE. */
-function skipUnlessFuse(): string | false {
-  const missing = skipUnless('nbdfuse', 'debugfs', 'bash')
-  if (missing !== false) return missing
-  if (!existsSync('/dev/fuse')) return 'there is no /dev/fuse'
-  const isRoot = process.getuid?.() === 0
-  return isRoot || spawnSync('fusermount3', ['-V']).status === 0 ? false : 'not installed: fusermount3'
-}
-
-void t.test('look-inside.sh', { skip: skipUnlessFuse() }, async (t) => {
+void t.test('look-inside.sh', { skip: skipUnlessFuse('debugfs', 'bash') }, async (t) => {
   const folder = scratch(t)
   const snapshot = join(folder, 'disk.st')
   const path = makeTools(join(folder, 'bin'))
