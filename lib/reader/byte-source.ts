@@ -101,7 +101,12 @@ function isAtStart(fd: number): boolean {
 
 const readThere = promisify(read)
 
-function descriptorBytes(fd: number, name: string, size: number, close: () => Promise<void>): ByteSource {
+export function descriptorBytes(
+  fd: number,
+  name: string,
+  size: number,
+  close: () => Promise<void>
+): ByteSource {
   const readHere = createReadHere(fd)
   return {
     name,
