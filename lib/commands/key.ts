@@ -3,19 +3,27 @@ import { describeCost, describeExcess } from '../crypto/scrypt.js'
 import { wipe } from '../crypto/sealing.js'
 import type { Credentials } from '../crypto/unlock.js'
 import { UsageError } from '../errors.js'
+import { backupKeys, restoreKeys } from '../key-backup.js'
 import { addKey, listKeys, removeKey, type KeyInfo, type NewKey } from '../keys.js'
 import { formatLimits } from '../limits.js'
 import { isSet, type Arguments, type Command } from './command.js'
 import { readCredentials } from './credentials.js'
 import { parseCount, takePlaces, textFlag } from './options.js'
 import { givenPassphrase, openFlags, passphraseSources, readRecipients } from './passphrase.js'
+import { printable } from './printable.js'
 import { askTwice } from './terminal.js'
 
 /** Who can open an encrypted snapshot. */
 export const key: Command = {
   name: 'key',
-  summary: 'list, add or remove the keys that open an encrypted snapshot',
-  usage: ['list SNAPSHOT', 'add SNAPSHOT [--recipient FILE]', 'remove SNAPSHOT SLOT'],
+  summary: 'list, add or remove the keys that open an encrypted snapshot; keep a copy of them',
+  usage: [
+    'list SNAPSHOT',
+    'add SNAPSHOT [--recipient FILE]',
+    'remove SNAPSHOT SLOT',
+    'backup SNAPSHOT FILE',
+    'restore SNAPSHOT FILE'
+  ],
   flags: {
     recipient: {
       type: 'string',
@@ -28,26 +36,81 @@ export const key: Command = {
       help: 'add: the new passphrase is the first line of a file'
     },
     newPassphraseFd: { type: 'string', value: 'N', help: 'add: the same from an open file descriptor' },
+    force: {
+      type: 'boolean',
+      shortFlag: 'f',
+      help: 'backup: replace an existing FILE; restore: put back also what is not damaged'
+    },
     json: { type: 'boolean', help: 'list as JSON' },
     ...openFlags
   },
   notes: [
     'add opens the snapshot with a key it has already (--passphrase-file, --passphrase-fd, --identity,',
     'HEXZ_PASSPHRASE or a prompt). The new passphrase may also come from HEXZ_NEW_PASSPHRASE. Only the one slot',
-    'of 640 bytes is rewritten. Whoever kept a copy of the file from before can still open that copy.'
+    'of 640 bytes is rewritten. Whoever kept a copy of the file from before can still open that copy. backup keeps',
+    'header and key slots in a FILE, without which no key opens a damaged snapshot; restore puts back what is damaged.',
+    'A key that is removed later still opens the snapshot with the backup: remove old backups, too.'
   ].join('\n'),
   async run(args, { signal }) {
-    const [action, path, slot] = takePlaces(args, [undefined, undefined, undefined])
-    if (path === undefined || !['list', 'add', 'remove'].includes(action ?? '')) {
+    const [action = '', path, other] = takePlaces(args, [undefined, undefined, undefined])
+    const act = Object.hasOwn(actions, action) ? actions[action] : undefined
+    if (path === undefined || act === undefined) {
       throw new UsageError(
-        'say what to do and with which file: hexz key list|add|remove SNAPSHOT; see hexz key --help'
+        `say what to do and with which file: hexz key ${Object.keys(actions).join('|')} SNAPSHOT; see hexz key --help`
       )
     }
     await refuseStream(path)
-    if (action === 'list') list(args, await listKeys(path))
-    else if (action === 'add') await add(args, path, signal)
-    else await remove(path, slot, signal)
+    await act(args, path, other, signal)
   }
+}
+
+/** @param other the third word: a slot or a file */
+type Action = (args: Arguments, path: string, other: string | undefined, signal: AbortSignal) => Promise<void>
+
+const actions: Readonly<Record<string, Action>> = {
+  list: async (args, path, other) => {
+    refuseWord(other)
+    list(args, await listKeys(path))
+  },
+  add: async (args, path, other, signal) => {
+    refuseWord(other)
+    await add(args, path, signal)
+  },
+  remove: async (_, path, slot, signal) => {
+    if (slot === undefined) throw new UsageError('say which slot to remove; hexz key list shows them')
+    const number = parseCount(slot, 'slot', 0, formatLimits.keySlotCount - 1)
+    await removeKey(path, number, { signal })
+    tell(`${path}: key removed from slot ${number}`)
+  },
+  backup: async (args, path, file) => {
+    if (file === undefined || file === '-') throw new UsageError('name the file that is to keep the keys')
+    await backupKeys(path, file, { force: isSet(args, 'force') })
+    tell(`${file}: header and keys of ${path}`)
+  },
+  restore: async (args, path, file, signal) => {
+    if (file === undefined || file === '-') throw new UsageError('name the file that keeps the keys')
+    const secrets: (Buffer | undefined)[] = []
+    const credentials = async (): Promise<Credentials> => {
+      const own = await readCredentials(args)
+      secrets.push(own.passphrase)
+      return own
+    }
+    const restoring = restoreKeys(path, file, { credentials, force: isSet(args, 'force'), signal })
+    const isChanged = await restoring.finally(() => wipe(...secrets))
+    tell(
+      isChanged
+        ? `${path}: put back from ${file}`
+        : `${path}: header and keys are as they are in ${file}; nothing had to be done`
+    )
+  }
+}
+
+function refuseWord(word: string | undefined): void {
+  if (word !== undefined) throw new UsageError(`"${word}" is one argument too many`)
+}
+
+function tell(text: string): void {
+  process.stderr.write(`hexz: ${printable(text)}\n`)
 }
 
 /** Slots are changed in place, which takes a file; a pipe has none. */
@@ -96,15 +159,8 @@ async function add(args: Arguments, path: string, signal: AbortSignal): Promise<
       return { passphrase }
     }
     const number = await addKey(path, credentials, newKey, { signal })
-    process.stderr.write(`hexz: ${path}: key added in slot ${number}\n`)
+    tell(`${path}: key added in slot ${number}`)
   } finally {
     wipe(...secrets)
   }
-}
-
-async function remove(path: string, slot: string | undefined, signal: AbortSignal): Promise<void> {
-  if (slot === undefined) throw new UsageError('say which slot to remove; hexz key list shows them')
-  const number = parseCount(slot, 'slot', 0, formatLimits.keySlotCount - 1)
-  await removeKey(path, number, { signal })
-  process.stderr.write(`hexz: ${path}: key removed from slot ${number}\n`)
 }
