@@ -183,7 +183,7 @@ async function run(args: Arguments, { signal }: CommandContext, knobs: SettingsO
   const output = { force: isSet(args, 'force'), sources, signal }
   await checkOutput(targetPath, output)
 
-  const locks = await readLocks(args)
+  const locks = await readLocks(args, signal)
   const streams: StreamSource[] = []
   try {
     streams.push({ name: 'disk', source: await openInput(sourcePath), ...expectSize })

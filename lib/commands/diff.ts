@@ -41,7 +41,7 @@ export const diff: Command = {
     if (onePath === '-' && otherPath === '-')
       throw new UsageError('only one of the two can be standard input')
     const { concurrency = defaultWorkerCount() } = concurrencyOption(args)
-    const [one, other] = await openBoth(args, [onePath, otherPath], concurrency)
+    const [one, other] = await openBoth(args, [onePath, otherPath], concurrency, signal)
     try {
       const options = { chunksOnly: isSet(args, 'chunks'), signal }
       const print = isSet(args, 'json') ? printJson : printText
@@ -62,7 +62,8 @@ export const diff: Command = {
 async function openBoth(
   args: Arguments,
   paths: readonly [string, string],
-  concurrency: number
+  concurrency: number,
+  signal: AbortSignal
 ): Promise<[Snapshot, Snapshot]> {
   const one = await openSnapshotBytes(paths[0])
   const sources = [one]
@@ -73,7 +74,7 @@ async function openBoth(
       ({ header }) => header.encrypted,
       () => false // told by openSnapshot()
     )
-    return await withCredentials(args, isLocked ? one : other, async (credentials) => [
+    return await withCredentials(args, isLocked ? one : other, signal, async (credentials) => [
       await openSnapshot(one, { concurrency, ...credentials }),
       await openSnapshot(other, { concurrency, ...credentials })
     ])

@@ -17,11 +17,11 @@ export const inspect: Command = {
   summary: 'show what a snapshot holds',
   usage: ['SNAPSHOT [--json]'],
   flags: { json: { type: 'boolean', help: 'the same as JSON' }, ...openFlags },
-  async run(args) {
+  async run(args, { signal }) {
     const [path] = takePlaces(args, [undefined])
     if (path === undefined) throw new UsageError('no snapshot is named; give a file, or - for standard input')
     const source = await openSnapshotBytes(path)
-    const snapshot = await openWithCredentials(args, source)
+    const snapshot = await openWithCredentials(args, source, signal)
     try {
       process.stdout.write(
         isSet(args, 'json')

@@ -9,7 +9,7 @@ import { formatLimits } from '../limits.js'
 import { isSet, type Arguments, type Command } from './command.js'
 import { readCredentials } from './credentials.js'
 import { parseCount, takePlaces, textFlag } from './options.js'
-import { givenPassphrase, openFlags, passphraseSources, readRecipients } from './passphrase.js'
+import { givenPassphrase, secretFlags, passphraseSources, readRecipients } from './passphrase.js'
 import { printable } from './printable.js'
 import { askTwice } from './terminal.js'
 
@@ -42,7 +42,7 @@ export const key: Command = {
       help: 'backup: replace an existing FILE; restore: put back also what is not damaged'
     },
     json: { type: 'boolean', help: 'list as JSON' },
-    ...openFlags
+    ...secretFlags
   },
   notes: [
     'add opens the snapshot with a key it has already (--passphrase-file, --passphrase-fd, --identity,',
@@ -91,7 +91,7 @@ const actions: Readonly<Record<string, Action>> = {
     if (file === undefined || file === '-') throw new UsageError('name the file that keeps the keys')
     const secrets: (Buffer | undefined)[] = []
     const credentials = async (): Promise<Credentials> => {
-      const own = await readCredentials(args)
+      const own = await readCredentials(args, signal)
       secrets.push(own.passphrase)
       return own
     }
@@ -142,13 +142,13 @@ async function add(args: Arguments, path: string, signal: AbortSignal): Promise<
   const sources = passphraseSources(args, 'new')
   if (recipientPath !== undefined && (sources.file !== undefined || sources.fd !== undefined))
     throw new UsageError('--recipient and --new-passphrase both name the new key; add one key at a time')
-  const [recipient] = await readRecipients(recipientPath === undefined ? [] : [recipientPath])
+  const [recipient] = await readRecipients(recipientPath === undefined ? [] : [recipientPath], signal)
   const secrets: (Buffer | undefined)[] = []
   try {
-    const given = recipient === undefined ? await givenPassphrase(sources) : undefined
+    const given = recipient === undefined ? await givenPassphrase(sources, signal) : undefined
     secrets.push(given)
     const credentials = async (): Promise<Credentials> => {
-      const own = await readCredentials(args)
+      const own = await readCredentials(args, signal)
       secrets.push(own.passphrase)
       return own
     }

@@ -39,7 +39,7 @@ export const keygen: Command = {
     },
     passphraseFd: { type: 'string', value: 'N', help: 'the same from an open file descriptor' }
   },
-  async run(args) {
+  async run(args, { signal }) {
     const [name] = takePlaces(args, [textFlag(args, 'output')])
     if (name === undefined || name === '-') throw new UsageError('name the key pair with -o NAME')
     const bits = parseCount(
@@ -56,7 +56,7 @@ export const keygen: Command = {
     checkSubject(subject)
     const [keyPath, certificatePath] = [`${name}.key`, `${name}.crt`]
     for (const path of [keyPath, certificatePath]) if (await isThere(path)) throw isTaken(path)
-    const passphrase = isPlain ? undefined : ((await givenPassphrase(sources)) ?? (await askTwice()))
+    const passphrase = isPlain ? undefined : ((await givenPassphrase(sources, signal)) ?? (await askTwice()))
     const pair = makeKeyPair(bits, subject, validDays, passphrase).finally(() => wipe(passphrase))
     const { privateKey, certificate, publicKey } = await pair
     await writeNew(keyPath, privateKey, 0o600)

@@ -48,7 +48,7 @@ export const mount: Command = {
       throw new TargetError('TARGET_UNWRITABLE', `${folder} is no folder to mount in`, { where: folder })
 
     const source = await openSnapshotBytes(path)
-    const snapshot = await openWithCredentials(args, source, cache)
+    const snapshot = await openWithCredentials(args, source, signal, cache)
     const own = await mkdtemp(join(tmpdir(), 'hexz-'))
     try {
       const wanted = textFlag(args, 'stream') ?? snapshot.streams[0]?.name ?? ''

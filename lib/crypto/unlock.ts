@@ -19,6 +19,25 @@ export interface Credentials {
   readonly passphrase?: string | Uint8Array
   /** Private RSA key. */
   readonly identity?: KeyObject
+  /**
+   * Also take a snapshot that is not encrypted, and so needs neither. Default false: who gives a key expects a snapshot
+   * that only its owners could have made, and not what somebody has put in its place.
+   */
+  readonly allowPlain?: boolean
+}
+
+/** Whether what was given has to be of use. */
+export function expectsEncryption({ passphrase, identity, allowPlain = false }: Credentials): boolean {
+  return (passphrase !== undefined || identity !== undefined) && !allowPlain
+}
+
+/** For a snapshot that is not encrypted, where that was expected. */
+export function refusePlain(where: string): KeyError {
+  return new KeyError(
+    'NOT_ENCRYPTED',
+    `${where} is not encrypted, though a passphrase or identity is given for it: it may have been put in the place of the one that is; allow plain snapshots (allowPlain, --allow-plain) if it is right`,
+    { where }
+  )
 }
 
 /** Why a slot was passed over that might else have opened. */
