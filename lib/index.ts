@@ -14,6 +14,8 @@ export {
 } from './reader/open-snapshot.js'
 export type { Credentials } from './crypto/unlock.js'
 export type { Locks } from './crypto/slots.js'
+export { addKey, listKeys, removeKey, type ChangeOptions, type KeyInfo, type NewKey } from './keys.js'
+export { backupKeys, restoreKeys, type RestoreOptions } from './key-backup.js'
 export type { ScryptCost } from './crypto/scrypt.js'
 export { openFileBytes, type ByteSource } from './reader/byte-source.js'
 export type { HttpOptions } from './reader/http-retry.js'

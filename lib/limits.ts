@@ -16,6 +16,8 @@ export const formatLimits = {
   profileNameSizeMax: 32,
   keySlotCount: 16,
   keySlotSize: 640,
+  /** N × r × p of the passphrase slots that are tried when a snapshot is opened, all together: 5 to 10 s. */
+  scryptWorkMax: 2 ** 24,
   chunkSizeMin: 512,
   chunkSizeMax: 4 * MiB,
   dictionarySizeMax: 1 * MiB,

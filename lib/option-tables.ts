@@ -101,7 +101,11 @@ const streamSource: OptionTable<StreamSource> = {
   allowEmpty: flag
 }
 
-const credentials: OptionTable<Credentials> = { passphrase: textOrBytes, identity: privateKey }
+const credentials: OptionTable<Credentials> = {
+  passphrase: textOrBytes,
+  identity: privateKey,
+  allowPlain: flag
+}
 const range: OptionTable<RangeOptions> = { start: number, end: number }
 const open: OptionTable<OpenOptions> = { ...credentials, concurrency: number, cacheSize: number }
 const verify: OptionTable<VerifyOptions> = {

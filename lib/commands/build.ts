@@ -78,7 +78,7 @@ async function run(args: Arguments, { signal }: CommandContext): Promise<void> {
   const expectSize = sizeOption(args, 'expectSize', 'expectSize')
   await checkOutput(targetPath, output)
 
-  const locks = await readLocks(args)
+  const locks = await readLocks(args, signal)
   const streams: StreamSource[] = []
   try {
     streams.push({ name: 'disk', source: await openDisk(), allowEmpty, ...expectSize })

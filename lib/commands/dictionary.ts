@@ -1,4 +1,3 @@
-import { open } from 'node:fs/promises'
 import {
   checkDictionary,
   percent,
@@ -7,8 +6,7 @@ import {
 } from '../compression/dictionary.js'
 import type { DictionaryRef } from '../format/index-root.js'
 import { formatLimits } from '../limits.js'
-import { sourceError } from '../source/source-error.js'
-import { textFlag } from './options.js'
+import { openInput, textFlag } from './options.js'
 import type { Arguments } from './command.js'
 import { formatSize } from './progress.js'
 
@@ -33,27 +31,21 @@ export function dictionaryPath(args: Arguments): string | undefined {
   return dictionaryWords.some((name) => name === text) ? undefined : text
 }
 
-/** Reads no more than a dictionary may have, and a byte to tell. */
+/** Reads no more than a dictionary may have, and a piece to tell. */
 async function readDictionaryFile(path: string): Promise<Uint8Array> {
-  const handle = await open(path).catch((error: unknown) => {
-    throw sourceError(error, path)
-  })
+  const source = await openInput(path)
+  const pieces: Uint8Array[] = []
+  let size = 0
   try {
-    const bytes = new Uint8Array(formatLimits.dictionarySizeMax + 1)
-    let size = 0
-    for (let more = true; more && size < bytes.length;) {
-      const { bytesRead } = await handle
-        .read(bytes, size, bytes.length - size, null)
-        .catch((error: unknown) => {
-          throw sourceError(error, path)
-        })
-      size += bytesRead
-      more = bytesRead > 0
+    for await (const piece of source.read({ reuse: false })) {
+      pieces.push(piece)
+      size += piece.length
+      if (size > formatLimits.dictionarySizeMax) break
     }
-    return checkDictionary(bytes.slice(0, size), path).bytes
   } finally {
-    await handle.close()
+    await source.close()
   }
+  return checkDictionary(Buffer.concat(pieces), source.name).bytes
 }
 
 /** The dictionary of a snapshot, for people. */

@@ -42,7 +42,7 @@ export const diff: Command = {
     if (onePath === undefined || otherPath === undefined)
       throw new UsageError('diff compares two snapshots; name both')
     const { concurrency = defaultWorkerCount() } = concurrencyOption(args)
-    const [one, other] = await openBoth(args, [onePath, otherPath], concurrency)
+    const [one, other] = await openBoth(args, [onePath, otherPath], concurrency, signal)
     try {
       const options = { chunksOnly: isSet(args, 'chunks'), signal }
       const print = isSet(args, 'json') ? printJson : printText
@@ -63,7 +63,8 @@ export const diff: Command = {
 async function openBoth(
   args: Arguments,
   paths: readonly [string, string],
-  concurrency: number
+  concurrency: number,
+  signal: AbortSignal
 ): Promise<[Snapshot, Snapshot]> {
   const one = await openSnapshotBytes(paths[0])
   const sources = [one]
@@ -74,7 +75,7 @@ async function openBoth(
       ({ header }) => header.encrypted,
       () => false // told by openSnapshot()
     )
-    return await withCredentials(args, isLocked ? one : other, async (credentials) => [
+    return await withCredentials(args, isLocked ? one : other, signal, async (credentials) => [
       await openSnapshot(one, { concurrency, ...credentials }),
       await openSnapshot(other, { concurrency, ...credentials })
     ])

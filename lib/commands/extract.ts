@@ -59,7 +59,7 @@ export const extract: Command = {
     await checkOutput(targetPath, output)
 
     const source = await openSnapshotBytes(sourcePath, targetPath)
-    const snapshot = await openWithCredentials(args, source, { concurrency })
+    const snapshot = await openWithCredentials(args, source, signal, { concurrency })
     try {
       const { name, size } = chooseStream(snapshot, textFlag(args, 'stream'))
       if (offset > size)

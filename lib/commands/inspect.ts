@@ -18,11 +18,11 @@ export const inspect: Command = {
   usage: ['SNAPSHOT [--json]'],
   places: [{ role: 'input', name: 'the snapshot' }],
   flags: { json: { type: 'boolean', help: 'the same as JSON' }, ...openFlags },
-  async run(args) {
+  async run(args, { signal }) {
     const [path] = args.places
     if (path === undefined) throw new UsageError('no snapshot is named; give a file, or - for standard input')
     const source = await openSnapshotBytes(path)
-    const snapshot = await openWithCredentials(args, source)
+    const snapshot = await openWithCredentials(args, source, signal)
     try {
       process.stdout.write(
         isSet(args, 'json') ? `${jsonText(asJson(snapshot), 2)}\n` : `${describe(snapshot)}\n`

@@ -1,5 +1,6 @@
 import { lstat, open, rm } from 'node:fs/promises'
 import { keyIdOf } from '../crypto/slots.js'
+import { checkSubject } from '../crypto/certificate.js'
 import { makeKeyPair, rsaBits } from '../crypto/keys.js'
 import { wipe } from '../crypto/sealing.js'
 import { errnoOf, TargetError, UsageError } from '../errors.js'
@@ -45,7 +46,7 @@ export const keygen: Command = {
       help: 'the same from an open file descriptor'
     }
   },
-  async run(args) {
+  async run(args, { signal }) {
     const [name] = args.places
     if (name === undefined || name === '-') throw new UsageError('name the key pair with -o NAME')
     const bits = parseCount(
@@ -58,10 +59,11 @@ export const keygen: Command = {
     const isPlain = isSet(args, 'plain')
     if (isPlain && (sources.file !== undefined || sources.fd !== undefined))
       throw new UsageError('--plain leaves the private key unencrypted, but a passphrase is named; give one')
+    const subject = textFlag(args, 'subject') ?? name.replace(/^.*\//s, '')
+    checkSubject(subject)
     const [keyPath, certificatePath] = [`${name}.key`, `${name}.crt`]
     for (const path of [keyPath, certificatePath]) if (await isThere(path)) throw isTaken(path)
-    const subject = textFlag(args, 'subject') ?? name.replace(/^.*\//, '')
-    const passphrase = isPlain ? undefined : ((await givenPassphrase(sources)) ?? (await askTwice()))
+    const passphrase = isPlain ? undefined : ((await givenPassphrase(sources, signal)) ?? (await askTwice()))
     const pair = makeKeyPair(bits, subject, validDays, passphrase).finally(() => wipe(passphrase))
     const { privateKey, certificate, publicKey } = await pair
     await writeNew(keyPath, privateKey, 0o600)

@@ -52,7 +52,7 @@ export const mount: Command = {
       throw new TargetError('TARGET_UNWRITABLE', `${folder} is no folder to mount in`, { where: folder })
 
     const source = await openSnapshotBytes(path)
-    const snapshot = await openWithCredentials(args, source, cache)
+    const snapshot = await openWithCredentials(args, source, signal, cache)
     try {
       const wanted = textFlag(args, 'stream') ?? snapshot.streams[0]?.name ?? ''
       if (!snapshot.streams.some(({ name }) => name === wanted))

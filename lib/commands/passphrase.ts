@@ -1,17 +1,16 @@
 import { readFileSync } from 'node:fs'
-import { readFile } from 'node:fs/promises'
 import type { KeyObject } from 'node:crypto'
-import { normalizePassphrase } from '../crypto/passphrase.js'
+import { toPassphrase } from '../crypto/passphrase.js'
 import { wipe } from '../crypto/sealing.js'
 import type { Locks } from '../crypto/slots.js'
 import { KeyError, UsageError } from '../errors.js'
-import { sourceError } from '../source/source-error.js'
 import { isSet, type Arguments, type Flags } from './command.js'
 import { parseCount, textFlag, textFlags } from './options.js'
+import { readSecret } from './secret.js'
 import { askTwice } from './terminal.js'
 
-/** Flags of every command that opens a snapshot. */
-export const openFlags = {
+/** Flags that name what opens a snapshot. */
+export const secretFlags = {
   passphraseFile: {
     type: 'string',
     value: 'FILE',
@@ -29,6 +28,15 @@ export const openFlags = {
     value: 'FILE',
     names: 'input',
     help: 'private RSA key of a recipient: PEM or PKCS#12'
+  }
+} as const satisfies Flags
+
+/** Flags of every command that opens a snapshot. */
+export const openFlags = {
+  ...secretFlags,
+  allowPlain: {
+    type: 'boolean',
+    help: 'take a snapshot that is not encrypted, though a passphrase or identity is given'
   }
 } as const satisfies Flags
 
@@ -76,51 +84,60 @@ export function passphraseSources(args: Arguments, which: 'given' | 'new' = 'giv
       }
 }
 
-/** @throws KeyError for an empty passphrase, or one that is no text; SourceError; UsageError */
-export async function givenPassphrase({
-  file,
-  fd,
-  variable,
-  flag
-}: PassphraseSources): Promise<Buffer | undefined> {
+/** A secret as it was given, without the end of its line. */
+export interface GivenSecret {
+  readonly bytes: Buffer
+  /** Where it comes from, to be put behind "the passphrase". */
+  readonly where: string
+}
+
+/** `undefined` when no source has one. @throws SourceError, UsageError, LimitError; KeyError for what is no text */
+export async function givenSecret(
+  { file, fd, variable, flag }: PassphraseSources,
+  signal: AbortSignal
+): Promise<GivenSecret | undefined> {
   if (file !== undefined && fd !== undefined)
     throw new UsageError(`${flag}-file and ${flag}-fd both name a passphrase; give one`)
-  if (file !== undefined) return firstLine(await readWhole(file), file)
+  if (file !== undefined) return { bytes: await readSecret(file, 'line', signal), where: ` in ${file}` }
   if (fd !== undefined) {
     const number = parseCount(fd, `${flag}-fd`, 0, 1023)
-    return firstLine(readDescriptor(number), `file descriptor ${number}`)
+    return { bytes: await readSecret(number, 'line', signal), where: ` in file descriptor ${number}` }
   }
   const text = process.env[variable]
-  return text === undefined ? undefined : normalizePassphrase(text)
+  return text === undefined
+    ? undefined
+    : { bytes: environmentBytes(variable, text), where: ` in ${variable}` }
 }
 
-/** @throws SourceError */
-export async function readWhole(path: string): Promise<Buffer> {
-  return readFile(path).catch((error: unknown) => {
-    throw sourceError(error, path)
-  })
+/** The same as a snapshot takes it. @throws as `givenSecret`; KeyError for an empty one, or one that is no text */
+export async function givenPassphrase(
+  sources: PassphraseSources,
+  signal: AbortSignal
+): Promise<Buffer | undefined> {
+  const given = await givenSecret(sources, signal)
+  return given === undefined ? undefined : toPassphrase(given.bytes, given.where)
 }
 
-function readDescriptor(fd: number): Buffer {
+/** Node makes U+FFFD of every byte that is no text, so that many passphrases would be one: the system has the bytes. */
+function environmentBytes(variable: string, text: string): Buffer {
+  if (!text.includes('\ufffd')) return Buffer.from(text)
+  let environment: Buffer | undefined
   try {
-    return readFileSync(fd)
-  } catch (error) {
-    throw sourceError(error, `file descriptor ${fd}`)
-  }
-}
-
-/** Bytes that are no text must not become other ones, which would be far fewer. */
-function firstLine(bytes: Buffer, name: string): Buffer {
-  try {
-    const end = bytes.indexOf('\n')
-    const line = bytes.subarray(0, end === -1 ? bytes.length : end + 1)
-    return normalizePassphrase(new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(line))
-  } catch (error) {
-    if (!(error instanceof TypeError)) throw error
-    throw new KeyError('KEY_UNUSABLE', `the passphrase in ${name} is not text in UTF-8`, { where: name })
+    environment = readFileSync('/proc/self/environ')
+    const start = `${variable}=`
+    for (let at = 0; at < environment.length;) {
+      const end = environment.indexOf(0, at)
+      const entry = environment.subarray(at, end === -1 ? environment.length : end)
+      if (entry.subarray(0, start.length).toString('latin1') === start)
+        return Buffer.from(entry.subarray(start.length))
+      at += entry.length + 1
+    }
+  } catch {
+    // not Linux
   } finally {
-    wipe(bytes)
+    wipe(environment)
   }
+  throw new KeyError('KEY_UNUSABLE', `the passphrase in ${variable} is not text in UTF-8`)
 }
 
 /** Locks whose bytes are the command's own to wipe. */
@@ -129,8 +146,8 @@ interface OwnLocks extends Locks {
 }
 
 /** What a new snapshot is locked with; `undefined` when it is not to be encrypted. */
-export async function readLocks(args: Arguments): Promise<OwnLocks | undefined> {
-  const recipients = await readRecipients(textFlags(args, 'recipient'))
+export async function readLocks(args: Arguments, signal: AbortSignal): Promise<OwnLocks | undefined> {
+  const recipients = await readRecipients(textFlags(args, 'recipient'), signal)
   const sources = passphraseSources(args)
   const isEncrypted = isSet(args, 'encrypt')
   const isNamed = sources.file !== undefined || sources.fd !== undefined
@@ -140,14 +157,12 @@ export async function readLocks(args: Arguments): Promise<OwnLocks | undefined> 
   }
   const wantsPassphrase = isNamed || (isEncrypted && recipients.length === 0)
   if (!wantsPassphrase) return { recipients }
-  return { passphrase: (await givenPassphrase(sources)) ?? (await askTwice()), recipients }
+  return { passphrase: (await givenPassphrase(sources, signal)) ?? (await askTwice()), recipients }
 }
 
-/** @throws KeyError, SourceError */
-export async function readRecipients(paths: readonly string[]): Promise<KeyObject[]> {
+/** @throws KeyError, SourceError, LimitError */
+export async function readRecipients(paths: readonly string[], signal: AbortSignal): Promise<KeyObject[]> {
   if (paths.length === 0) return []
   const { readRecipient } = await import('../crypto/keys.js')
-  return Promise.all(
-    paths.map(async (path) => readRecipient((await readWhole(path)).toString('latin1'), path))
-  )
+  return Promise.all(paths.map(async (path) => readRecipient(await readSecret(path, 'whole', signal), path)))
 }

@@ -52,7 +52,7 @@ export const recover: Command = {
       try {
         if (!('isBlank' in target && target.isBlank))
           throw new UsageError(`recover writes to a regular file, which ${targetPath} is not`)
-        const result = await withCredentials(args, source, (credentials) =>
+        const result = await withCredentials(args, source, signal, (credentials) =>
           recoverStream(source, target, {
             ...credentials,
             stream,

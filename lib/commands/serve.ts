@@ -56,7 +56,7 @@ export const serve: Command = {
       ...sizeOption(args, 'cacheSize', 'cacheSize')
     }
     const source = await openSnapshotBytes(path)
-    const snapshot = await openWithCredentials(args, source, options)
+    const snapshot = await openWithCredentials(args, source, signal, options)
     try {
       const serving = await startServing(snapshot, {
         ...(nbd === undefined ? {} : { nbd }),

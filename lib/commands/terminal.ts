@@ -1,67 +1,80 @@
 import { openSync, writeSync } from 'node:fs'
 import { ReadStream } from 'node:tty'
-import { normalizePassphrase } from '../crypto/passphrase.js'
+import { toPassphrase } from '../crypto/passphrase.js'
 import { wipe } from '../crypto/sealing.js'
 import { KeyError, LimitError } from '../errors.js'
 import { heardEndings } from './signals.js'
+import type { GivenSecret } from './passphrase.js'
+import { passphraseSizeMax } from './secret.js'
 
-/** The longest passphrase that can be typed, in code points: what a terminal takes for a line. */
-const typedSizeMax = 4096
 const keys = {
-  interrupt: '\u0003',
-  end: '\u0004',
-  backspace: '\b',
-  delete: '\u007f',
-  killLine: '\u0015'
+  interrupt: 3,
+  end: 4,
+  backspace: 8,
+  newLine: 10,
+  enter: 13,
+  killLine: 21,
+  delete: 127
 } as const
 
-/** Typed or pasted behind the line that was asked for: the start of the answer to the next question. */
-let typedAhead = ''
+/** How often a new passphrase may be typed in two ways. */
+const attemptCount = 3
 
-/** A passphrase. @throws as `askAll` */
-export async function ask(question: string): Promise<Buffer> {
-  const [answer] = await askAll([question])
-  return answer
+/** Typed or pasted after the line that was asked for: the start of the answer to the next question. */
+let typedAhead: number[] = []
+
+/** Behind "the passphrase", in messages. */
+const where = ' that was typed'
+
+/** A passphrase, as the terminal sent it. @throws as `onTerminal` */
+export async function ask(question: string): Promise<GivenSecret> {
+  return onTerminal(async (readAnswer) => ({ bytes: await readAnswer(question), where }))
 }
 
-/** A new passphrase, typed twice. @throws KeyError KEY_WRONG when they differ; as `askAll` */
+/** A new passphrase, typed twice, up to three times. @throws KeyError KEY_WRONG when they differ; as `onTerminal` */
 export async function askTwice(): Promise<Buffer> {
-  const [first, second] = await askAll(['New passphrase: ', 'Again: '])
-  const isSame = first.equals(second)
-  wipe(second)
-  if (isSame) return first
-  wipe(first)
-  throw new KeyError('KEY_WRONG', 'the two passphrases differ; nothing was done')
+  return onTerminal(async (readAnswer, show) => {
+    for (let attempt = 1; attempt <= attemptCount; attempt++) {
+      const first = toPassphrase(await readAnswer('New passphrase: '), where)
+      let second: Buffer | undefined
+      let isSame = false
+      try {
+        second = toPassphrase(await readAnswer('Again: '), where)
+        isSame = first.equals(second)
+        if (isSame) return first
+      } finally {
+        wipe(second)
+        if (!isSame) wipe(first)
+      }
+      if (attempt < attemptCount) show('The two differ. Once more.\n')
+    }
+    throw new KeyError('KEY_WRONG', 'the two passphrases differ; nothing was done')
+  })
 }
 
 /**
  * Asks on the terminal itself, without echo: standard input may carry the image. All questions in one go,
  * so that nothing is shown of a paste that answers more than one.
  *
- * @throws KeyError KEY_MISSING without a terminal, or for an empty answer; LimitError for one that is too long
+ * @throws KeyError KEY_MISSING without a terminal; LimitError for an answer that is too long; what `dialog` throws
  */
-async function askAll<const Questions extends readonly string[]>(
-  questions: Questions
-): Promise<{ [I in keyof Questions]: Buffer }> {
+async function onTerminal<T>(
+  dialog: (readAnswer: (question: string) => Promise<Buffer>, show: (text: string) => void) => Promise<T>
+): Promise<T> {
   const terminal = openTerminal()
   const input = new ReadStream(terminal)
-  const answers: Buffer[] = []
+  const show = (text: string): void => void writeSync(terminal, text)
   try {
-    input.setEncoding('utf8')
-    input.on('data', (piece: string) => (typedAhead += piece))
+    input.on('data', (piece: Buffer) => typedAhead.push(...piece))
     input.setRawMode(true)
-    for (const question of questions) {
-      writeSync(terminal, question)
+    return await dialog(async (question) => {
+      show(question)
       try {
-        answers.push(normalizePassphrase(await readLine(input)))
+        return await readLine(input)
       } finally {
-        writeSync(terminal, '\n') // raw mode still makes it CR LF
+        show('\n') // raw mode still makes it CR LF
       }
-    }
-    return answers as { [I in keyof Questions]: Buffer }
-  } catch (error) {
-    wipe(...answers)
-    throw error
+    }, show)
   } finally {
     input.setRawMode(false)
     input.destroy()
@@ -79,31 +92,39 @@ function openTerminal(): number {
   }
 }
 
-/** A line in raw mode, where the terminal does nothing by itself. */
-function readLine(input: ReadStream): Promise<string> {
-  const typed: string[] = [] // code points: backspace takes back a whole one
+/** Whether a byte of UTF-8 goes on with a character. */
+const isContinuation = (byte = 0): boolean => (byte & 0xc0) === 0x80
+
+/** A line in raw mode, where the terminal does nothing by itself. Its bytes, whatever text they are. */
+function readLine(input: ReadStream): Promise<Buffer> {
+  const typed: number[] = []
   return new Promise((resolve, reject) => {
     const end = (settle: () => void): void => {
       input.off('data', take).off('error', giveUp).off('end', giveUp)
       for (const signal of heardEndings) process.off(signal, giveUp)
       settle()
+      typed.fill(0)
     }
     const giveUp = (): void => end(() => reject(new KeyError('KEY_MISSING', 'no passphrase was given')))
     const take = (): void => {
-      for (const key of typedAhead) {
-        typedAhead = typedAhead.slice(key.length)
-        if (key === '\r' && typedAhead.startsWith('\n')) continue // both end one line
-        if (key === '\r' || key === '\n' || key === keys.end) {
-          end(() => resolve(typed.join('')))
+      const given = typedAhead
+      typedAhead = []
+      for (const [i, key] of given.entries()) {
+        if (key === keys.enter || key === keys.newLine || key === keys.end) {
+          const isPair = key === keys.enter && given[i + 1] === keys.newLine // both end one line
+          typedAhead = [...given.slice(i + (isPair ? 2 : 1)), ...typedAhead]
+          end(() => resolve(Buffer.from(typed)))
           return
         }
         if (key === keys.interrupt) {
           process.kill(process.pid, 'SIGINT') // the wait ends when it arrives
           return
         }
-        if (key === keys.backspace || key === keys.delete) typed.pop()
-        else if (key === keys.killLine) typed.length = 0
-        else if (typed.push(key) > typedSizeMax) {
+        if (key === keys.backspace || key === keys.delete) {
+          while (isContinuation(typed.at(-1))) typed.pop() // a whole character goes
+          typed.pop()
+        } else if (key === keys.killLine) typed.length = 0
+        else if (typed.push(key) > passphraseSizeMax) {
           end(() => reject(tooLong()))
           return
         }
@@ -117,5 +138,5 @@ function readLine(input: ReadStream): Promise<string> {
 }
 
 function tooLong(): LimitError {
-  return new LimitError(`a passphrase that is typed has at most ${typedSizeMax} characters`)
+  return new LimitError(`a passphrase that is typed has at most ${passphraseSizeMax} bytes`)
 }

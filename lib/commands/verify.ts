@@ -32,14 +32,18 @@ export const verify: Command = {
     const progress = createProgress(mode, 'checked', source.size)
     const start = performance.now()
     try {
-      const { root, footer, chunkCount, fileSize } = await withCredentials(args, source, (credentials) =>
-        verifySnapshot(source, {
-          ...credentials,
-          quick,
-          ...concurrency,
-          signal,
-          onProgress: (size) => progress.update(size)
-        })
+      const { root, footer, chunkCount, fileSize } = await withCredentials(
+        args,
+        source,
+        signal,
+        (credentials) =>
+          verifySnapshot(source, {
+            ...credentials,
+            quick,
+            ...concurrency,
+            signal,
+            onProgress: (size) => progress.update(size)
+          })
       )
       progress.end()
       const elapsedMs = Math.round(performance.now() - start)

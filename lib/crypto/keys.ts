@@ -6,21 +6,34 @@ import {
   type KeyObject
 } from 'node:crypto'
 import { promisify } from 'node:util'
-import forge from 'node-forge'
 import { KeyError } from '../errors.js'
+import { checkSubject, selfSign } from './certificate.js'
 import { encryptPrivateKey } from './encrypted-key.js'
+import { keyFilePassphrases } from './passphrase.js'
+import { pemBlocks, type PemBlock } from './pem.js'
+import { parsePkcs12 } from './pkcs12.js'
 import { wipe } from './sealing.js'
 
 /** RSA keys, in bits, that recipients and identities may have. */
 export const rsaBits = { min: 2048, max: 4096, default: 3072 } as const
 
+const publicLabels = [
+  'CERTIFICATE',
+  'X509 CERTIFICATE',
+  'TRUSTED CERTIFICATE',
+  'PUBLIC KEY',
+  'RSA PUBLIC KEY'
+]
+
 /**
- * A recipient's public key, from an X.509 certificate or a public key in PEM.
+ * A recipient's public key, from the first X.509 certificate or public key of a file in PEM.
  *
  * @throws KeyError for anything else, and for keys that are not RSA of 2048 to 4096 bits
  */
-export function readRecipient(pem: string, name: string): KeyObject {
-  if (pem.includes('PRIVATE KEY')) {
+export function readRecipient(file: Buffer | string, name: string): KeyObject {
+  const blocks = pemBlocks(typeof file === 'string' ? Buffer.from(file, 'latin1') : file)
+  const block = blocks.find(({ label }) => publicLabels.includes(label))
+  if (block === undefined && blocks.some(isPrivate)) {
     throw new KeyError(
       'KEY_UNUSABLE',
       `${name} holds a private key; a recipient is a certificate or a public key: openssl pkey -in ${name} -pubout`,
@@ -28,8 +41,12 @@ export function readRecipient(pem: string, name: string): KeyObject {
     )
   }
   try {
-    const key = pem.includes('CERTIFICATE') ? new X509Certificate(pem).publicKey : createPublicKey(pem)
-    return checkRsa(key, name)
+    if (block === undefined) throw new Error('no block of PEM')
+    const isCertificate = block.label.endsWith('CERTIFICATE')
+    return checkRsa(
+      isCertificate ? new X509Certificate(block.bytes).publicKey : createPublicKey(block.bytes),
+      name
+    )
   } catch (error) {
     if (error instanceof KeyError) throw error
     throw new KeyError('KEY_UNUSABLE', `${name} is neither a certificate nor a public key in PEM`, {
@@ -39,10 +56,15 @@ export function readRecipient(pem: string, name: string): KeyObject {
   }
 }
 
+const isPrivate = ({ label }: PemBlock): boolean => /^(\w+ )?PRIVATE KEY$/.test(label)
+const isEncrypted = ({ label, bytes }: PemBlock): boolean =>
+  label.startsWith('ENCRYPTED') || bytes.includes('\nProc-Type: 4,ENCRYPTED')
+
 /**
- * An identity's private key, from PEM (PKCS#8, encrypted or not, or PKCS#1) or PKCS#12.
+ * An identity's private key: the first of a file in PEM (PKCS#8, encrypted or not, or PKCS#1), or in PKCS#12.
  *
- * @param askPassphrase called when the file is encrypted
+ * @param askPassphrase called when the file is encrypted, for the bytes as they were given. They are tried as text in NFC,
+ * and then as they are: other programs encrypt with whatever was typed
  * @throws KeyError KEY_WRONG for a wrong passphrase, KEY_UNUSABLE for anything that is no RSA key
  */
 export async function readIdentity(
@@ -50,60 +72,65 @@ export async function readIdentity(
   name: string,
   askPassphrase: () => Promise<Buffer>
 ): Promise<KeyObject> {
-  if (!bytes.includes('-----BEGIN')) return readPkcs12(bytes, name, await askPassphrase())
-  const passphrase = bytes.includes('ENCRYPTED') ? await askPassphrase() : undefined
-  try {
-    return checkRsa(
-      createPrivateKey({ key: bytes, ...(passphrase === undefined ? {} : { passphrase }) }),
-      name
-    )
-  } catch (error) {
-    if (error instanceof KeyError) throw error
-    if (passphrase !== undefined)
-      throw new KeyError('KEY_WRONG', `the passphrase of ${name} is wrong, or the file is damaged`, {
-        where: name,
-        cause: error
-      })
-    throw new KeyError('KEY_UNUSABLE', `${name} is not a private key in PEM or PKCS#12`, {
-      where: name,
-      cause: error
-    })
+  const blocks = pemBlocks(bytes)
+  const block = blocks.find(isPrivate)
+  if (block === undefined && blocks.length > 0) throw noPrivateKey(name, undefined)
+  const open = block === undefined ? openPkcs12(bytes, name) : openPem(block)
+  if (block !== undefined && !isEncrypted(block)) {
+    try {
+      return checkRsa(open(undefined), name)
+    } catch (error) {
+      throw error instanceof KeyError ? error : noPrivateKey(name, error)
+    }
   }
+  const passphrases = keyFilePassphrases(await askPassphrase())
+  let cause: unknown
+  try {
+    for (const passphrase of passphrases) {
+      try {
+        return checkRsa(open(passphrase), name)
+      } catch (error) {
+        if (error instanceof KeyError) throw error
+        cause = error
+      }
+    }
+  } finally {
+    wipe(...passphrases)
+  }
+  throw new KeyError('KEY_WRONG', `the passphrase of ${name} is wrong, or the file is damaged`, {
+    where: name,
+    cause
+  })
 }
 
-/** node:crypto does not open PKCS#12. */
-function readPkcs12(bytes: Buffer, name: string, passphrase: Buffer): KeyObject {
-  const asn1 = parseDer(bytes, name)
+type Open = (passphrase: Buffer | undefined) => KeyObject
+
+function openPem({ bytes }: PemBlock): Open {
+  return (passphrase) => createPrivateKey({ key: bytes, ...(passphrase === undefined ? {} : { passphrase }) })
+}
+
+function openPkcs12(bytes: Buffer, name: string): Open {
   try {
-    const store = forge.pkcs12.pkcs12FromAsn1(asn1, passphrase.toString('utf8'))
-    const { pkcs8ShroudedKeyBag, keyBag } = forge.pki.oids
-    for (const type of [pkcs8ShroudedKeyBag, keyBag]) {
-      const key = type === undefined ? undefined : store.getBags({ bagType: type })[type]?.[0]?.key
-      if (key) return checkRsa(createPrivateKey(forge.pki.privateKeyToPem(key)), name)
+    const file = parsePkcs12(bytes)
+    return (passphrase) => {
+      const key = file.open(passphrase ?? Buffer.alloc(0))
+      if (key !== undefined) return key
+      throw new KeyError(
+        'KEY_UNUSABLE',
+        `${name} holds no RSA private key; only RSA keys of ${rsaBits.min} to ${rsaBits.max} bits work`,
+        { where: name }
+      )
     }
   } catch (error) {
-    if (error instanceof KeyError) throw error
-    throw new KeyError('KEY_WRONG', `the passphrase of ${name} is wrong, or the file is damaged`, {
-      where: name,
-      cause: error
-    })
+    throw noPrivateKey(name, error)
   }
-  throw new KeyError(
-    'KEY_UNUSABLE',
-    `${name} holds no RSA private key; only RSA keys of ${rsaBits.min} to ${rsaBits.max} bits work`,
-    { where: name }
-  )
 }
 
-function parseDer(bytes: Buffer, name: string): forge.asn1.Asn1 {
-  try {
-    return forge.asn1.fromDer(bytes.toString('binary'))
-  } catch (cause) {
-    throw new KeyError('KEY_UNUSABLE', `${name} is not a private key in PEM or PKCS#12`, {
-      where: name,
-      cause
-    })
-  }
+function noPrivateKey(name: string, cause: unknown): KeyError {
+  return new KeyError('KEY_UNUSABLE', `${name} is not a private key in PEM or PKCS#12`, {
+    where: name,
+    cause
+  })
 }
 
 function checkRsa(key: KeyObject, name: string): KeyObject {
@@ -137,8 +164,9 @@ export interface KeyPairFiles {
 /**
  * Makes an RSA key pair and a certificate that names it.
  *
- * @param subject common name of the certificate
+ * @param subject common name of the certificate: 1 to 64 characters without control characters
  * @param days how long the certificate says it is valid; hexz itself does not look
+ * @throws UsageError for another subject
  */
 export async function makeKeyPair(
   bits: number,
@@ -146,6 +174,7 @@ export async function makeKeyPair(
   days: number,
   passphrase: Uint8Array | undefined
 ): Promise<KeyPairFiles> {
+  checkSubject(subject)
   const { privateKey, publicKey } = await promisify(generateKeyPair)('rsa', { modulusLength: bits })
   const certificate = selfSign(privateKey, publicKey, subject, days)
   if (passphrase === undefined) {
@@ -158,28 +187,4 @@ export async function makeKeyPair(
   } finally {
     wipe(der)
   }
-}
-
-/** node:crypto does not make certificates. */
-function selfSign(privateKey: KeyObject, publicKey: KeyObject, subject: string, days: number): string {
-  const certificate = forge.pki.createCertificate()
-  certificate.publicKey = forge.pki.publicKeyFromPem(
-    publicKey.export({ type: 'spki', format: 'pem' }) as string
-  )
-  certificate.serialNumber = `00${Buffer.from(forge.random.getBytesSync(15), 'binary').toString('hex')}`
-  const start = new Date()
-  certificate.validity.notBefore = start
-  certificate.validity.notAfter = new Date(start.getTime() + days * 86_400_000)
-  const name = [{ name: 'commonName', value: subject }]
-  certificate.setSubject(name)
-  certificate.setIssuer(name)
-  certificate.setExtensions([
-    { name: 'basicConstraints', cA: false },
-    { name: 'keyUsage', keyEncipherment: true }
-  ])
-  certificate.sign(
-    forge.pki.privateKeyFromPem(privateKey.export({ type: 'pkcs8', format: 'pem' }) as string),
-    forge.md.sha256.create()
-  )
-  return forge.pki.certificateToPem(certificate).replaceAll('\r\n', '\n')
 }

@@ -1,4 +1,5 @@
 import { scrypt } from 'node:crypto'
+import { formatLimits } from '../limits.js'
 
 /** Cost of scrypt (RFC 7914): N = 2^logN, block size r, parallelism p. It takes 128 × N × r bytes of memory. */
 export interface ScryptCost {
@@ -13,10 +14,24 @@ export interface ScryptCost {
  */
 export const scryptDefaults: ScryptCost = { logN: 15, r: 8, p: 3 }
 
-/** What a slot may ask of a reader: a hostile snapshot must not take all memory or hang. */
-const limits = { logNMin: 10, logNMax: 20, rMax: 32, pMax: 16, memoryMax: 256 * 1024 * 1024 } as const
+/**
+ * What the slots of a snapshot may ask of a reader: a hostile one must not take all memory or hang. The work, N × r × p,
+ * is that of all slots together: 21 times that of a new slot, so that 16 of these are well within it.
+ */
+const limits = {
+  logNMin: 10,
+  logNMax: 20,
+  rMax: 32,
+  pMax: 16,
+  memoryMax: 256 * 1024 * 1024,
+  workMax: formatLimits.scryptWorkMax
+} as const
 
-export function isInBounds({ logN, r, p }: ScryptCost): boolean {
+/** What the time grows with. */
+const workOf = ({ logN, r, p }: ScryptCost): number => 2 ** logN * r * p
+
+export function isInBounds(cost: ScryptCost): boolean {
+  const { logN, r, p } = cost
   return (
     logN >= limits.logNMin &&
     logN <= limits.logNMax &&
@@ -24,13 +39,31 @@ export function isInBounds({ logN, r, p }: ScryptCost): boolean {
     r <= limits.rMax &&
     p >= 1 &&
     p <= limits.pMax &&
-    128 * r * 2 ** logN <= limits.memoryMax
+    128 * r * 2 ** logN <= limits.memoryMax &&
+    workOf(cost) <= limits.workMax
   )
+}
+
+/**
+ * Those of some costs that a reader takes on, the least first: each is in bounds, and so is the work of all of them. One
+ * that asks for much keeps none that asks for little from its turn.
+ */
+export function chooseAffordable<Cost extends ScryptCost>(costs: readonly Cost[]): Cost[] {
+  let work = 0
+  return costs
+    .filter(isInBounds)
+    .sort((one, other) => workOf(one) - workOf(other))
+    .filter((cost) => (work += workOf(cost)) <= limits.workMax)
 }
 
 /** For people. */
 export function describeCost({ logN, r, p }: ScryptCost): string {
   return `scrypt N = 2^${logN}, r = ${r}, p = ${p}`
+}
+
+/** The same of a cost that a reader does not take on. */
+export function describeExcess(cost: ScryptCost): string {
+  return `${describeCost(cost)}, which is out of bounds${isInBounds(cost) ? ' together with the other slots' : ''}`
 }
 
 /** A key of 32 bytes. The cost is in bounds. */

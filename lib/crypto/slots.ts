@@ -17,7 +17,14 @@ import {
 import { encodeHeader, type Header } from '../format/header.js'
 import { formatLimits } from '../limits.js'
 import { withPassphrase } from './passphrase.js'
-import { derive, describeCost, isInBounds, scryptDefaults, type ScryptCost } from './scrypt.js'
+import {
+  chooseAffordable,
+  derive,
+  describeCost,
+  isInBounds,
+  scryptDefaults,
+  type ScryptCost
+} from './scrypt.js'
 import { makeSealing, wipe, type Sealing } from './sealing.js'
 
 /** Bound into the seal of a passphrase slot, before the digest of the header. */
@@ -129,4 +136,15 @@ export function readSlots(area: Uint8Array, where: string): (KeySlot | Unreadabl
       return { type: 'damaged', problem: `its ${isChecksum ? 'checksum is' : 'sizes are'} wrong` }
     }
   })
+}
+
+/** Passphrase slots that a reader tries, in its order; it passes over those that ask for too much work. */
+export function affordableSlots(slots: readonly (KeySlot | UnreadableSlot | undefined)[]): PassphraseSlot[] {
+  return chooseAffordable(slots.filter((slot) => slot?.type === 'passphrase'))
+}
+
+/** Whether this version can open a snapshot with these slots by the one of that number. */
+export function isUsable(slots: readonly (KeySlot | UnreadableSlot | undefined)[], number: number): boolean {
+  const slot = slots[number]
+  return slot?.type === 'recipient' || (slot?.type === 'passphrase' && affordableSlots(slots).includes(slot))
 }

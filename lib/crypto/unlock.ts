@@ -9,9 +9,9 @@ import {
 } from '../errors.js'
 import type { KeySlot, PassphraseSlot, RecipientSlot } from '../format/key-slots.js'
 import { withPassphrase } from './passphrase.js'
-import { derive, describeCost, isInBounds } from './scrypt.js'
+import { derive, describeExcess } from './scrypt.js'
 import { decrypt, wipe } from './sealing.js'
-import { keyIdOf, readSlots, slotContext, type UnreadableSlot } from './slots.js'
+import { affordableSlots, keyIdOf, readSlots, slotContext, type UnreadableSlot } from './slots.js'
 
 /** What opens a snapshot; one is enough. */
 export interface Credentials {
@@ -19,6 +19,25 @@ export interface Credentials {
   readonly passphrase?: string | Uint8Array
   /** Private RSA key. */
   readonly identity?: KeyObject
+  /**
+   * Also take a snapshot that is not encrypted, and so needs neither. Default false: who gives a key expects a snapshot
+   * that only its owners could have made, and not what somebody has put in its place.
+   */
+  readonly allowPlain?: boolean
+}
+
+/** Whether what was given has to be of use. */
+export function expectsEncryption({ passphrase, identity, allowPlain = false }: Credentials): boolean {
+  return (passphrase !== undefined || identity !== undefined) && !allowPlain
+}
+
+/** For a snapshot that is not encrypted, where that was expected. */
+export function refusePlain(where: string): KeyError {
+  return new KeyError(
+    'NOT_ENCRYPTED',
+    `${where} is not encrypted, though a passphrase or identity is given for it: it may have been put in the place of the one that is; allow plain snapshots (allowPlain, --allow-plain) if it is right`,
+    { where }
+  )
 }
 
 /** Why a slot was passed over that might else have opened. */
@@ -38,9 +57,26 @@ interface Obstacle {
 export async function unlock(
   area: Uint8Array,
   headerDigest: Uint8Array,
-  { passphrase, identity }: Credentials,
+  credentials: Credentials,
   where: string
 ): Promise<Buffer> {
+  return (await openSlot(area, headerDigest, credentials, where)).dataKey
+}
+
+/** What was found in a slot. */
+export interface OpenedSlot {
+  readonly dataKey: Buffer
+  /** Its number. */
+  readonly slot: number
+}
+
+/** The same, with the slot that opened. @throws as `unlock` */
+export async function openSlot(
+  area: Uint8Array,
+  headerDigest: Uint8Array,
+  { passphrase, identity }: Credentials,
+  where: string
+): Promise<OpenedSlot> {
   if (passphrase === undefined && identity === undefined) {
     throw new KeyError(
       'KEY_MISSING',
@@ -54,7 +90,7 @@ export async function unlock(
     passphrase === undefined
       ? await trySlots(slots, keys)
       : await withPassphrase(passphrase, (bytes) => trySlots(slots, { ...keys, passphrase: bytes }))
-  if (Buffer.isBuffer(found)) return found
+  if (!Array.isArray(found)) return found
   const names = Object.entries({ passphrase, identity }).filter(([, given]) => given !== undefined)
   throw nothingOpens(found, names.map(([name]) => name).join(' and '), where)
 }
@@ -80,25 +116,33 @@ function toIdentity(key: KeyObject): Identity {
 /** A program that opens many snapshots has one identity, and OpenSSL is slow to encode a key. */
 const keyIds = new WeakMap<KeyObject, Uint8Array>()
 
-/** The data key, or what was in the way, a line for each slot. */
+/** The data key, or what was in the way, one for each slot. scrypt comes last, and its least costs first. */
 async function trySlots(
   slots: readonly (KeySlot | UnreadableSlot | undefined)[],
   keys: Keys
-): Promise<Buffer | Obstacle[]> {
-  const obstacles: Obstacle[] = []
-  for (const [number, slot] of slots.entries()) {
-    const outcome = slot === undefined ? undefined : await trySlot(slot, keys)
-    if (Buffer.isBuffer(outcome)) return outcome
-    if (outcome !== undefined) obstacles.push({ ...outcome, problem: `slot ${number} ${outcome.problem}` })
+): Promise<OpenedSlot | Obstacle[]> {
+  const obstacles: (Obstacle | undefined)[] = []
+  const affordable: readonly (KeySlot | UnreadableSlot)[] = affordableSlots(slots)
+  const others = slots.filter((slot) => slot !== undefined).filter((slot) => !affordable.includes(slot))
+  for (const slot of [...others, ...affordable]) {
+    const number = slots.indexOf(slot)
+    const outcome = await trySlot(slot, keys, affordable.includes(slot))
+    if (Buffer.isBuffer(outcome)) return { dataKey: outcome, slot: number }
+    if (outcome !== undefined)
+      obstacles[number] = { ...outcome, problem: `slot ${number} ${outcome.problem}` }
   }
-  return obstacles
+  return obstacles.filter((obstacle) => obstacle !== undefined)
 }
 
 /** `undefined` when the slot is intact and for another key. */
-async function trySlot(slot: KeySlot | UnreadableSlot, keys: Keys): Promise<Buffer | Obstacle | undefined> {
+async function trySlot(
+  slot: KeySlot | UnreadableSlot,
+  keys: Keys,
+  isAffordable: boolean
+): Promise<Buffer | Obstacle | undefined> {
   switch (slot.type) {
     case 'passphrase':
-      return openWithPassphrase(slot, keys)
+      return openWithPassphrase(slot, keys, isAffordable)
     case 'recipient':
       return openWithIdentity(slot, keys)
     case 'damaged':
@@ -115,11 +159,11 @@ async function trySlot(slot: KeySlot | UnreadableSlot, keys: Keys): Promise<Buff
 
 async function openWithPassphrase(
   slot: PassphraseSlot,
-  { passphrase, headerDigest }: Keys
+  { passphrase, headerDigest }: Keys,
+  isAffordable: boolean
 ): Promise<Buffer | Obstacle | undefined> {
   if (passphrase === undefined) return undefined
-  if (!isInBounds(slot))
-    return { code: 'LIMIT', problem: `asks for ${describeCost(slot)}, which is out of bounds` }
+  if (!isAffordable) return { code: 'LIMIT', problem: `asks for ${describeExcess(slot)}` }
   const key = await derive(passphrase, slot.salt, slot)
   const aad = Buffer.concat([slotContext, headerDigest])
   const dataKey = decrypt(key, slot.nonce, aad, slot.wrappedKey, slot.tag)

@@ -101,7 +101,12 @@ function statOpen(fd: number, name: string): Stats {
 
 const readThere = promisify(read)
 
-function descriptorBytes(fd: number, name: string, size: number, close: () => Promise<void>): ByteSource {
+export function descriptorBytes(
+  fd: number,
+  name: string,
+  size: number,
+  close: () => Promise<void>
+): ByteSource {
   const readHere = createReadHere(fd)
   return {
     name,

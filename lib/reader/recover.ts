@@ -1,6 +1,6 @@
 import { decodeIndexBytes } from '../compression/codecs.js'
 import { openFrame, wipe, type Sealing } from '../crypto/sealing.js'
-import type { Credentials } from '../crypto/unlock.js'
+import { expectsEncryption, type Credentials } from '../crypto/unlock.js'
 import { CorruptError, UnsupportedError } from '../errors.js'
 import { footerSize } from '../format/footer.js'
 import {
@@ -64,7 +64,7 @@ export async function recoverStream(
   target: RecoverTarget,
   { stream = 0, signal, onProgress, ...credentials }: RecoverOptions = {}
 ): Promise<RecoverResult> {
-  const header = await findHeader(source)
+  const header = await findHeader(source, credentials)
   const sealing = header === undefined ? undefined : await unlockHeader(source, header, credentials)
   const start = header?.framesOffset ?? 0
   const restorer = createRestorer({ source, start, sealing }, stream, target)
@@ -271,11 +271,17 @@ interface Frames {
 
 /**
  * `undefined` when it is damaged: then the whole file is searched, for frames that are not sealed. Key slots
- * that do not open are no damage to search behind: sealed frames say nothing without the key.
+ * that do not open are no damage to search behind: sealed frames say nothing without the key. Nor is a header, where
+ * something was given to open them with: frames that are not sealed are not of that snapshot.
  */
-async function findHeader(source: ByteSource): Promise<ReadHeader | undefined> {
+async function findHeader(source: ByteSource, credentials: Credentials): Promise<ReadHeader | undefined> {
   return readHeader(source).catch((error: unknown) => {
-    if (error instanceof CorruptError && error.code !== 'NOT_A_SNAPSHOT') return undefined
-    throw error
+    if (!(error instanceof CorruptError) || error.code === 'NOT_A_SNAPSHOT') throw error
+    if (!expectsEncryption(credentials)) return undefined
+    throw new CorruptError(
+      error.code,
+      `${error.message}, and no key opens anything without it; put it back from a key backup, or allow plain snapshots (allowPlain, --allow-plain) to get back what is not encrypted`,
+      error.details
+    )
   })
 }

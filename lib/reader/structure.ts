@@ -1,6 +1,6 @@
 import { decodeIndexBytes } from '../compression/codecs.js'
 import { makeSealing, openFooter, openFrame, wipe, type Sealing } from '../crypto/sealing.js'
-import { unlock, type Credentials } from '../crypto/unlock.js'
+import { expectsEncryption, refusePlain, unlock, type Credentials } from '../crypto/unlock.js'
 import { CorruptError } from '../errors.js'
 import { decodeFooterBody, digestSnapshot, footerSize, splitFooter, type Footer } from '../format/footer.js'
 import { checkFrame, decodeFrameHeader, frameHeaderSize, type FrameTypeName } from '../format/frame.js'
@@ -110,7 +110,10 @@ export async function unlockHeader(
   { header, bytes, framesOffset }: ReadHeader,
   credentials: Credentials
 ): Promise<Sealing | undefined> {
-  if (!header.encrypted) return undefined
+  if (!header.encrypted) {
+    if (expectsEncryption(credentials)) throw refusePlain(source.name)
+    return undefined
+  }
   const slots = await source.read(bytes.length, framesOffset - bytes.length)
   const dataKey = await unlock(slots, blake3(bytes), credentials, source.name)
   const sealing = makeSealing(dataKey, bytes)

@@ -250,7 +250,7 @@ await t.test('what hexz key works on', async (t) => {
     ['list .', 3, '. is a directory, not a snapshot'],
     ['list plain.st', 2, 'plain.st is not encrypted, so it has no keys'],
     ['remove k.st 16', 2, 'slot 16 is not a whole number from 0 to 15'],
-    ['remove k.st 5', 2, 'slot 5 of k.st is empty; hexz key list shows the others']
+    ['remove k.st 5', 2, 'slot 5 of k.st is empty; in use are 0, 1']
   ]
   for (const [words, code, message] of cases)
     t.equal(await refusal(cwd, words.split(' ')), `${code}: ${message}`, words)

@@ -43,13 +43,19 @@ await t.test('prompts', { skip: skipTerminal }, async (t) => {
       t.ok((await opened.read('disk', 0, disk.length)).equals(disk))
       await opened.close()
 
-      const differ = await ask(`${hexz} build disk.img -e -o u.st`, `${first}\r`, `${second}\r`)
+      const pairs = [first, second, first, second, first, second].map((text) => `${text}\r`)
+      const differ = await ask(`${hexz} build disk.img -e -o u.st`, ...pairs)
       t.equal(differ.code, 6)
       t.match(
         differ.shown,
-        /^New passphrase: \r\nAgain: \r\nhexz: the two passphrases differ; nothing was done\r\n$/
+        /^(New passphrase: \r\nAgain: \r\n(The two differ\. Once more\.\r\n)?){3}hexz: the two passphrases differ; nothing was done\r\n$/
       )
       t.notOk(existsSync(at('u.st')))
+
+      const mistyped = [second, first, first, first].map((text) => `${text}\r`)
+      const again = await ask(`${hexz} build disk.img -e -o u.st --progress none`, ...mistyped)
+      t.equal(again.code, 0, again.shown)
+      await (await openSnapshot(at('u.st'), { passphrase: first })).close()
     }
   )
 
@@ -87,10 +93,27 @@ await t.test('prompts', { skip: skipTerminal }, async (t) => {
         'hexz: the passphrase is wrong: no key slot of t.st opens with it',
         'code 6',
         'Passphrase: ',
-        'hexz: a passphrase that is typed has at most 4096 characters',
+        'hexz: a passphrase that is typed has at most 4096 bytes',
         ''
       ].join('\r\n')
     )
+  })
+
+  await t.test('what is no text in UTF-8 is refused', async (t) => {
+    const latin1 = Buffer.from('caf\u00e9\r', 'latin1')
+    const { code, shown } = await ask(`${hexz} build disk.img -e -o no.st`, latin1)
+    t.equal(code, 6)
+    t.equal(shown, 'New passphrase: \r\nhexz: the passphrase that was typed is not text in UTF-8\r\n')
+    t.notOk(existsSync(at('no.st')))
+    const asked = await ask(`LANG=C LC_ALL=C ${hexz} verify t.st`, latin1)
+    t.strictSame(
+      [asked.code, asked.shown],
+      [6, 'Passphrase: \r\nhexz: the passphrase that was typed is not text in UTF-8\r\n']
+    )
+    // A character comes back whole, also one that is not text; and the rest is.
+    const edited = Buffer.concat([Buffer.from(`\u{1f600}\u007f${first}`), Buffer.from([0xe9, 0x7f, 0x0d])])
+    const { code: ok, shown: said } = await ask(`LANG=C LC_ALL=C ${hexz} verify t.st`, edited)
+    t.equal(ok, 0, said)
   })
 
   /** A command between two prints of all settings of the terminal. */

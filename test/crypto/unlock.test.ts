@@ -1,4 +1,5 @@
-import { createPrivateKey, createPublicKey, generatePrimeSync, type KeyObject } from 'node:crypto'
+import crypto, { createPrivateKey, createPublicKey, generatePrimeSync, type KeyObject } from 'node:crypto'
+import { syncBuiltinESMExports } from 'node:module'
 import { crc32 } from 'node:zlib'
 import t from 'tap'
 import { decrypt, makeSealing, openFrame, sealFrame } from '../../lib/crypto/sealing.js'
@@ -103,6 +104,49 @@ await t.test('a slot that asks for too much: passed over, and named when no othe
   // Odd costs that are in bounds do reach scrypt, and fail as a wrong passphrase.
   const odd = encodeKeySlot({ ...honest, r: 32, p: 16 })
   t.equal(await rejected(open(area(odd), { passphrase })), wrongPassphrase)
+})
+
+await t.test('all slots together ask for too much: the cheap ones are tried', async (t) => {
+  let work = 0
+  const { scrypt } = crypto
+  t.teardown(() => {
+    Object.assign(crypto, { scrypt })
+    syncBuiltinESMExports()
+  })
+  Object.assign(crypto, {
+    scrypt: (...[password, salt, size, options, done]: Parameters<typeof scrypt>) => {
+      work += (options.N ?? 0) * (options.r ?? 0) * (options.p ?? 0)
+      scrypt(password, salt, size, options, done)
+    }
+  })
+  syncBuiltinESMExports()
+  const costing = (cost: Partial<PassphraseSlot>): Uint8Array => encodeKeySlot({ ...honest, ...cost })
+  const wrong = async (...slots: Uint8Array[]): Promise<string> => {
+    work = 0
+    return rejected(open(area(...slots), { passphrase: 'wrong' }))
+  }
+  // One of 2^24 and one of 2^10: the dear one alone would be in bounds.
+  const dear = costing({ logN: 17, r: 8, p: 16 })
+  const refusal = (slots: number[]): string =>
+    `LimitError LIMIT: no key slot of a.st opens with this passphrase; ${slots
+      .map(
+        (slot) =>
+          `slot ${slot} asks for scrypt N = 2^17, r = 8, p = 16, which is out of bounds together with the other slots`
+      )
+      .join('; ')}`
+  t.equal(await wrong(dear, passphraseSlot), refusal([0]))
+  t.equal(work, 2 ** 10)
+  work = 0
+  t.equal(await open(area(...Array<Uint8Array>(15).fill(dear), passphraseSlot), { passphrase }), hex(dataKey))
+  t.equal(work, 2 ** 10, 'the one that asks for least comes first')
+  const middle = costing({ logN: 10, r: 32, p: 16 }) // 2^19
+  t.equal(await wrong(...Array<Uint8Array>(16).fill(middle)), wrongPassphrase)
+  t.equal(work, 2 ** 23)
+  t.equal(
+    await wrong(costing({ logN: 18, r: 8, p: 9 }), passphraseSlot),
+    'LimitError LIMIT: no key slot of a.st opens with this passphrase; slot 0 asks for scrypt N = 2^18, r = 8, p = 9, which is out of bounds'
+  )
+  t.equal(await open(area(dear, dear, recipientSlot), { identity }), hex(dataKey), 'RSA is not counted')
 })
 
 await t.test('damaged slots: passed over, and named when no other opens', async (t) => {

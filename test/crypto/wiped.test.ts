@@ -158,6 +158,7 @@ await t.test('a passphrase that the command line read, and the file of an identi
   const at = (name: string): string => join(cwd, name)
   writeFileSync(at('p'), `${passphrase}\n`)
   writeFileSync(at('k.pem'), pem)
+  const { signal } = new AbortController()
   const use = (credentials: Credentials): Promise<Credentials> => {
     t.equal(String(credentials.passphrase), passphrase)
     return Promise.resolve(credentials)
@@ -165,12 +166,16 @@ await t.test('a passphrase that the command line read, and the file of an identi
   const lent = await withCredentials(
     { input: [], places: [], flags: { passphraseFile: at('p') } },
     source,
+    signal,
     use
   )
   t.strictSame(lent.passphrase, Buffer.alloc(passphrase.length))
   const fails = (): Promise<never> => Promise.reject(new Error('later'))
   const flags = { passphraseFile: at('p'), identity: at('k.pem') }
-  t.equal(await rejected(withCredentials({ input: [], places: [], flags }, source, fails)), 'Error: later')
+  t.equal(
+    await rejected(withCredentials({ input: [], places: [], flags }, source, signal, fails)),
+    'Error: later'
+  )
   t.equal(met(), 'file of a private key, passphrase')
 })
 

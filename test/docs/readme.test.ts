@@ -158,7 +158,12 @@ void t.test('every command line of the README does what it says, in a fresh clon
   const lines = blocks('sh').flatMap((block) => block.trim().split('\n'))
   t.same(lines, Object.keys(checks), 'each line has its check, in the same order')
   for (const line of lines) {
-    const result = await run('bash', ['-o', 'pipefail', '-c', line], { cwd: folder, path, env })
+    const isLocked = /secret|sealed|backup/.test(line) // elsewhere a passphrase would be one that nothing needs
+    const result = await run('bash', ['-o', 'pipefail', '-c', line], {
+      cwd: folder,
+      path,
+      env: isLocked ? env : {}
+    })
     if (!t.equal(result.exitCode, 0, line)) t.comment(result.stderr)
     await checks[line]?.({ ...result, t, at, read: (name) => readFileSync(at(name)) })
   }

@@ -16,7 +16,7 @@ export const skipTerminal: string | false = ((): string | false => {
 export const hexz = `'${process.execPath}' '${cliPath}'`
 
 /** What is done when a prompt comes: keys to press, or anything else. */
-export type Answer = string | (() => void)
+export type Answer = string | Uint8Array | (() => void)
 
 /**
  * Runs a shell command on a terminal of its own, and gives one answer to each prompt when it comes.
@@ -40,8 +40,8 @@ export async function onTerminal(
     shown += text.toString()
     if (!prompt.test(shown)) return
     const answer = left.shift()
-    if (typeof answer === 'string') child.stdin.write(answer)
-    else answer?.()
+    if (typeof answer === 'function') answer()
+    else if (answer !== undefined) child.stdin.write(answer)
   })
   const timer = setTimeout(() => child.kill(), 60_000)
   const [code] = (await once(child, 'close')) as [number | null]

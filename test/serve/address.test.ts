@@ -58,13 +58,6 @@ await t.test('listening on a unix socket', async (t) => {
   const path = join(folder, 's')
   const close = (server: Server): Promise<unknown> => new Promise((resolve) => server.close(resolve))
 
-  const long = join(folder, 'x'.repeat(100))
-  await t.rejects(listen(createServer(), { kind: 'unix', path: long }), {
-    code: 'USAGE',
-    message: `${long}: the path of a socket may have 103 bytes, not ${long.length}; choose a shorter one`
-  })
-  t.same(readdirSync(folder), [], 'nor is there one under a name that is cut off')
-
   const first = createServer()
   t.same(await listen(first, { kind: 'unix', path }), { kind: 'unix', path })
   await t.rejects(listen(createServer(), { kind: 'unix', path }), {

@@ -67,13 +67,18 @@ function parseHeader(bytes: Buffer) {
   }
 }
 
+/** N × r × p of a passphrase slot. */
+const workOf = (slot: Buffer): number =>
+  slot.readUInt8(0) === 1 ? 2 ** slot.readUInt8(5) * slot.readUInt8(6) * slot.readUInt8(7) : 0
+
 /** The data key (4, 9). */
 function findKey(slots: Buffer, h: Buffer, { passphrase, identity }: Credentials): Buffer {
   const met: string[] = []
   const spki = identity && createPublicKey(identity).export({ type: 'spki', format: 'der' })
   const keyId = spki && createHash('sha256').update(spki).digest()
-  for (let at = 0; at < slots.length; at += 640) {
-    const slot = slots.subarray(at, at + 640)
+  const used = Array.from({ length: 16 }, (_, i) => slots.subarray(i * 640, i * 640 + 640))
+  let work = 0 // of all together, the least first (9)
+  for (const slot of used.toSorted((one, other) => workOf(one) - workOf(other))) {
     if (slot.every((byte) => byte === 0)) continue
     const [type, scheme] = [slot.readUInt8(0), slot.readUInt8(4)]
     if (type === 0 || crc32(slot.subarray(0, 636)) !== slot.readUInt32LE(636)) met.push('a damaged slot')
@@ -81,7 +86,7 @@ function findKey(slots: Buffer, h: Buffer, { passphrase, identity }: Credentials
     else if (type === 1 && passphrase !== undefined) {
       const [logN, r, p] = [slot.readUInt8(5), slot.readUInt8(6), slot.readUInt8(7)]
       const inRange = logN >= 10 && logN <= 20 && r >= 1 && r <= 32 && p >= 1 && p <= 16
-      if (!inRange || 2 ** logN * r * 128 > 256 * MiB) {
+      if (!inRange || 2 ** logN * r * 128 > 256 * MiB || (work += workOf(slot)) > 2 ** 24) {
         met.push('scrypt numbers out of range')
         continue
       }

@@ -1,0 +1,51 @@
+import { lstat, open, rename, rm } from 'node:fs/promises'
+import { dirname } from 'node:path'
+import { errnoOf, TargetError } from '../errors.js'
+import { targetError } from './write-all.js'
+
+/**
+ * Writes a small file that only its owner may read, from its first byte on; under its name when it is whole.
+ *
+ * @param options.force replace a file that is there
+ * @throws TargetError; then nothing is left of it, and a file that was there is as it was
+ */
+export async function writePrivateFile(
+  path: string,
+  bytes: Uint8Array,
+  { force = false }: { readonly force?: boolean } = {}
+): Promise<void> {
+  await refuseExisting(path, force)
+  const partial = `${path}.partial`
+  const handle = await open(partial, 'wx', 0o600).catch((error: unknown) => {
+    if (errnoOf(error) !== 'EEXIST') throw targetError(error, path)
+    throw exists(partial, `${partial} exists: another hexz is writing it, or one was killed; remove it`)
+  })
+  try {
+    try {
+      await handle.writeFile(bytes)
+      await handle.sync()
+    } finally {
+      await handle.close()
+    }
+    await refuseExisting(path, force)
+    await rename(partial, path)
+  } catch (error) {
+    await rm(partial, { force: true })
+    throw error instanceof TargetError ? error : targetError(error, path)
+  }
+  const folder = await open(dirname(path)).catch(() => undefined) // not every system lets a folder be opened
+  await folder?.sync().catch(() => undefined)
+  await folder?.close()
+}
+
+async function refuseExisting(path: string, force: boolean): Promise<void> {
+  const isThere = await lstat(path).then(
+    () => true,
+    () => false // whatever it is, writing will tell
+  )
+  if (isThere && !force) throw exists(path, `${path} exists already; --force replaces it`)
+}
+
+function exists(where: string, message: string): TargetError {
+  return new TargetError('TARGET_EXISTS', message, { where })
+}
