@@ -40,7 +40,10 @@ export async function build(options: BuildOptions): Promise<SnapshotTotals> {
     const expected = expectSize === undefined ? {} : { expectSize }
     streams.push({ name: 'disk', source: await toSource(source), ...expected })
     if (memory !== undefined) streams.push({ name: 'memory', source: await toSource(memory) })
-    const to = typeof watched === 'string' ? await openTarget(watched, { force, sources: paths }) : watched
+    const to =
+      typeof watched === 'string'
+        ? await openTarget(watched, { force, content: 'snapshot', sources: paths })
+        : watched
     return await buildStreams(streams, to, settings)
   } finally {
     // The build gives back what it got; here for when it never came so far.

@@ -9,13 +9,8 @@ export { encryptor } from './encryptor.js'
 export { sink } from './sink.js'
 
 export { openSource, iterableSource, type Source } from '../lib/source/source.js'
-export {
-  openTarget,
-  openDescriptor,
-  type FileTarget,
-  type FileTargetOptions,
-  type Target
-} from '../lib/target/target.js'
+export { openDescriptor } from '../lib/target/descriptor-target.js'
+export { openTarget, type FileTarget, type FileTargetOptions, type Target } from '../lib/target/target.js'
 export { createWorkerPool, inlinePool, type WorkerPool } from '../lib/workers/pool.js'
 export { createSlabPool, type BatchSlabs, type Slab, type SlabPool } from '../lib/workers/slabs.js'
 export * from '../lib/records.js'

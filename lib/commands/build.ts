@@ -180,7 +180,7 @@ async function run(args: Arguments, { signal }: CommandContext, knobs: SettingsO
   const mode = parseProgressMode(textFlag(args, 'progress'))
   const expectSize = sizeOption(args, 'expectSize', 'expectSize')
   const sources = [sourcePath, memoryPath, dictionaryPath(args)]
-  const output = { force: isSet(args, 'force'), sources, signal }
+  const output = { force: isSet(args, 'force'), content: 'snapshot' as const, sources, signal }
   await checkOutput(targetPath, output)
 
   const locks = await readLocks(args)

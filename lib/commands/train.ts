@@ -42,7 +42,12 @@ export const train: Command = {
     checkTrainSettings(settings, args.input.length)
     if (args.input.filter((word) => word === '-').length > 1)
       throw new UsageError('standard input can be a source only once')
-    const output = { force: isSet(args, 'force'), sources: args.input, signal }
+    const output = {
+      force: isSet(args, 'force'),
+      content: 'dictionary' as const,
+      sources: args.input,
+      signal
+    }
     await checkOutput(targetPath, output)
     const start = performance.now()
     const dictionary = await trainOn(await openEach(args.input, openInput), settings)

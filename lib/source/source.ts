@@ -1,6 +1,5 @@
 import { constants, open as openCallback, read, type BigIntStats } from 'node:fs'
 import { open, readFile, stat, type FileHandle } from 'node:fs/promises'
-import { basename } from 'node:path'
 import { Readable } from 'node:stream'
 import { promisify } from 'node:util'
 import { SourceError } from '../errors.js'
@@ -66,7 +65,7 @@ export async function openSource(path: string): Promise<Source> {
     const size = stats.isFile()
       ? Number(stats.size)
       : stats.isBlockDevice()
-        ? await deviceSize(path)
+        ? await deviceSize(stats.rdev)
         : undefined
     const source = handleSource(handle, path, stats.isFile() ? stats : undefined, size)
     return size === undefined ? source : { ...source, readAt: readerAt(handle, path) }
@@ -199,8 +198,15 @@ function changed(name: string, expected: number, found: number): SourceError {
   return new SourceError('SOURCE_CHANGED', message, { where: name, expected, found })
 }
 
-/** Size of a block device; its own stat says 0. `undefined` where /sys does not tell. */
-export async function deviceSize(path: string): Promise<number | undefined> {
-  const sectors = await readFile(`/sys/class/block/${basename(path)}/size`, 'utf8').catch(() => '')
+/**
+ * Size of a block device; its own stat says 0. `undefined` where /sys does not tell.
+ *
+ * @param rdev of its stat: a device has many names (links, /dev/mapper, mknod), and one number
+ */
+export async function deviceSize(rdev: number | bigint): Promise<number | undefined> {
+  const number = BigInt(rdev)
+  const major = ((number >> 8n) & 0xfffn) | ((number >> 32n) & 0xfffff000n)
+  const minor = (number & 0xffn) | ((number >> 12n) & 0xffffff00n)
+  const sectors = await readFile(`/sys/dev/block/${major}:${minor}/size`, 'utf8').catch(() => '')
   return /^\d+\s*$/.test(sectors) ? Number(sectors) * 512 : undefined
 }
