@@ -14,10 +14,19 @@ export interface ReaderOptions {
  * Holds two pieces and one read ahead.
  */
 export function reader(source: Source, options: ReaderOptions = {}): Readable {
-  return Readable.from(readSource(source, options), {
-    objectMode: false,
-    highWaterMark: memoryLimits.readSize
-  })
+  const pieces = readSource(source, options)
+  const iterator: AsyncIterator<Uint8Array, void> = {
+    next: () => pieces.next(),
+    async return() {
+      // A generator that was never asked for anything has no `finally` to run.
+      await source.close()
+      return pieces.return()
+    }
+  }
+  return Readable.from(
+    { [Symbol.asyncIterator]: () => iterator },
+    { objectMode: false, highWaterMark: memoryLimits.readSize }
+  )
 }
 
 /** What `reader` does, as a generator; for `reuse` and `slabs` see `Source.read`. */

@@ -1,5 +1,5 @@
 import { constants, open as openCallback, read, type BigIntStats } from 'node:fs'
-import { open, readFile, stat, type FileHandle } from 'node:fs/promises'
+import { open, readFile, stat, statfs, type FileHandle } from 'node:fs/promises'
 import { Readable } from 'node:stream'
 import { promisify } from 'node:util'
 import { SourceError } from '../errors.js'
@@ -62,17 +62,32 @@ export async function openSource(path: string): Promise<Source> {
   try {
     const stats = await handle.stat({ bigint: true })
     if (stats.isDirectory()) throw sourceError(Object.assign(new Error(), { code: 'EISDIR' }), path)
-    const size = stats.isFile()
+    const isStored = stats.isFile() && !(await isGenerated(path))
+    const size = isStored
       ? Number(stats.size)
       : stats.isBlockDevice()
         ? await deviceSize(stats.rdev)
         : undefined
-    const source = handleSource(handle, path, stats.isFile() ? stats : undefined, size)
+    const source = handleSource(handle, path, isStored ? stats : undefined, size)
     return size === undefined ? source : { ...source, readAt: readerAt(handle, path) }
   } catch (error) {
     await handle.close()
     throw error
   }
+}
+
+/** Magic numbers of statfs: proc, sysfs, debugfs, tracefs, securityfs, cgroup, cgroup2, configfs. */
+const generatedTypes = [
+  0x9fa0, 0x62656572, 0x64626720, 0x74726163, 0x73636673, 0x27e0eb, 0x63677270, 0x62656570
+]
+
+/** Whether a file is made up when it is read: its size and times say nothing, and the reading is the truth. */
+async function isGenerated(path: string): Promise<boolean> {
+  if (process.platform !== 'linux') return false
+  return statfs(path).then(
+    ({ type }) => generatedTypes.includes(type),
+    () => false
+  )
 }
 
 function readerAt(handle: FileHandle, name: string): (offset: number, into: Uint8Array) => Promise<void> {
