@@ -5,7 +5,7 @@ import { helpOf } from './lib/commands/command.js'
 import { commands } from './lib/commands/index.js'
 import { printable } from './lib/commands/printable.js'
 import { tuneEngine } from './lib/commands/tune-engine.js'
-import { errnoOf, isHexzError, UsageError } from './lib/errors.js'
+import { errnoOf, isHexzError, systemLimit, UsageError } from './lib/errors.js'
 import { targetError } from './lib/target/write-all.js'
 
 const overview = `hexz: disk images to compressed, deduplicated snapshots that can be read at any offset
@@ -102,7 +102,8 @@ function fail(error: unknown, argv: readonly string[]): void {
 }
 
 /** Prints an error, and gives its exit code. */
-function told(error: unknown, argv: readonly string[]): number {
+function told(thrown: unknown, argv: readonly string[]): number {
+  const error = isHexzError(thrown) ? thrown : (systemLimit(thrown) ?? thrown)
   if (!isHexzError(error)) {
     const what = error instanceof Error ? error.message : String(error)
     process.stderr.write(

@@ -1,5 +1,6 @@
 import type { Writable } from 'node:stream'
 import { buildStreams, type PipelineOptions, type StreamSource } from './build.js'
+import { loadIndexCodec } from './compression/codecs.js'
 import type { SnapshotTotals } from './format/index-writer.js'
 import { resolveDictionary, resolveSettings } from './profiles.js'
 import { iterableSource, openSource, type Source } from './source/source.js'
@@ -40,6 +41,7 @@ export async function build(options: BuildOptions): Promise<SnapshotTotals> {
     const expected = expectSize === undefined ? {} : { expectSize }
     streams.push({ name: 'disk', source: await toSource(source), ...expected })
     if (memory !== undefined) streams.push({ name: 'memory', source: await toSource(memory) })
+    loadIndexCodec()
     const to =
       typeof watched === 'string'
         ? await openTarget(watched, { force, content: 'snapshot', sources: paths })

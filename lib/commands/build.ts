@@ -1,4 +1,5 @@
 import { buildStreams, type PipelineOptions, type StreamSource } from '../build.js'
+import { loadIndexCodec } from '../compression/codecs.js'
 import type { DictionaryOutcome } from '../compression/dictionary.js'
 import { UsageError } from '../errors.js'
 import type { CodecName } from '../format/frame.js'
@@ -188,6 +189,7 @@ async function run(args: Arguments, { signal }: CommandContext, knobs: SettingsO
   try {
     streams.push({ name: 'disk', source: await openInput(sourcePath), ...expectSize })
     if (memoryPath !== undefined) streams.push({ name: 'memory', source: await openInput(memoryPath) })
+    loadIndexCodec()
     const target = await openOutput(targetPath, output)
     await report(args, settings, streams, target, { ...options, locks, mode })
   } catch (error) {

@@ -1,9 +1,19 @@
 import { createRequire } from 'node:module'
+import { systemLimit } from '../errors.js'
 import type * as MongoZstd from '@mongodb-js/zstd'
 import type * as NodeZstd from '@toondepauw/node-zstd'
 import type * as Lz4 from 'lz4-napi'
 
-const load = createRequire(import.meta.url)
+const require = createRequire(import.meta.url)
+
+/** @throws LimitError SYSTEM_LIMIT, which must not be taken for damage of what was to be decoded */
+function load(name: string): unknown {
+  try {
+    return require(name)
+  } catch (error) {
+    throw systemLimit(error) ?? error
+  }
+}
 
 let zstd: typeof NodeZstd | undefined
 let asyncZstd: typeof MongoZstd | undefined

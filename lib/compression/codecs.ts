@@ -1,5 +1,5 @@
 import type { Decoder, Encoder } from '@toondepauw/node-zstd'
-import { CorruptError } from '../errors.js'
+import { CorruptError, LimitError } from '../errors.js'
 import { copyBytes } from '../format/bytes.js'
 import type { CodecName } from '../format/frame.js'
 import { formatLimits as limits, memoryLimits } from '../limits.js'
@@ -123,6 +123,12 @@ export function createBlockDecoder(dictionary?: Uint8Array): BlockDecoder {
   }
 }
 
+/**
+ * Loads what the index is compressed with, before a target is made: it starts threads of its own, and ends the whole
+ * process, there and then, on a system that refuses them.
+ */
+export const loadIndexCodec = (): unknown => bindings.asyncZstd
+
 /** Level 3; raw when it does not shrink. For index pages and the root. */
 export async function encodeIndexBytes(raw: Uint8Array): Promise<{ codec: CodecName; stored: Uint8Array }> {
   const stored = await bindings.asyncZstd.compress(asBuffer(raw), 3)
@@ -160,7 +166,9 @@ function orBroken<T>(codec: CodecName, rawSize: number, decode: () => T): T {
   try {
     return decode()
   } catch (cause) {
-    throw cause instanceof CorruptError ? cause : broken(codec, rawSize, undefined, cause)
+    throw cause instanceof CorruptError || cause instanceof LimitError
+      ? cause
+      : broken(codec, rawSize, undefined, cause)
   }
 }
 

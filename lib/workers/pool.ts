@@ -1,6 +1,6 @@
 import { availableParallelism } from 'node:os'
 import { Worker } from 'node:worker_threads'
-import { UsageError } from '../errors.js'
+import { systemLimit, UsageError } from '../errors.js'
 import { memoryLimits } from '../limits.js'
 import { reviveError, type Reply } from './messages.js'
 import { tasks, type Tasks } from './tasks.js'
@@ -66,6 +66,12 @@ export function defaultWorkerCount(): number {
   return Math.min(availableParallelism(), memoryLimits.workerCountMax)
 }
 
+/** Node says why a thread does not start in the message or the code, by its version. */
+function noThread(cause: unknown): Error {
+  const error = new Error('no thread', { cause })
+  return systemLimit(Object.assign(error, { code: 'ERR_WORKER_INIT_FAILED' })) ?? error
+}
+
 /**
  * A pool of worker threads, each started when there is work that no other is free for. Which thread takes which task
  * has no influence on any result. A thread that dies rejects every task it held and every later one: work is never lost
@@ -88,11 +94,18 @@ export function createWorkerPool(size: number = defaultWorkerCount()): WorkerPoo
   }
 
   const threads: Thread[] = []
+  const startWorker = (): Worker => {
+    try {
+      return new Worker(new URL('./worker.js', import.meta.url), {
+        // A task's garbage is short-lived and small beside the codecs' buffers: a small nursery finds it soon.
+        resourceLimits: { maxYoungGenerationSizeMb: 2 }
+      })
+    } catch (error) {
+      throw noThread(error)
+    }
+  }
   const start = (): Thread => {
-    const worker = new Worker(new URL('./worker.js', import.meta.url), {
-      // A task's garbage is short-lived and small beside the codecs' buffers: a small nursery finds it soon.
-      resourceLimits: { maxYoungGenerationSizeMb: 2 }
-    })
+    const worker = startWorker()
     const thread: Thread = { worker, jobs: new Map(), isReady: false }
     worker.once('online', () => {
       thread.isReady = true
@@ -107,7 +120,7 @@ export function createWorkerPool(size: number = defaultWorkerCount()): WorkerPoo
       else job?.resolve(reply.result)
     })
     worker.on('error', (error) =>
-      fail(new Error(`a worker thread failed: ${error.message}`, { cause: error }))
+      fail(systemLimit(error) ?? new Error(`a worker thread failed: ${error.message}`, { cause: error }))
     )
     worker.on('exit', (code) => fail(new Error(`a worker thread ended with code ${code}`)))
     threads.push(thread)
@@ -146,6 +159,14 @@ export function createWorkerPool(size: number = defaultWorkerCount()): WorkerPoo
   }
 
   const dispatch = (): void => {
+    try {
+      dispatchAll()
+    } catch (error) {
+      fail(error as Error)
+    }
+  }
+
+  const dispatchAll = (): void => {
     for (let job = waiting[0]; job !== undefined; job = waiting[0]) {
       const thread = job.mayRunHere ? chooseReady() : choose()
       if (thread === undefined && (!job.mayRunHere || isWorkingHere)) return

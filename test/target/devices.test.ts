@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import {
   closeSync,
@@ -94,6 +94,7 @@ await t.test('--force-in-use', { skip: skipLoop }, async (t) => {
 await t.test('a disk of which a partition is mounted, and the partition', { skip: skipLoop }, async (t) => {
   const { cwd, device } = await setUp(t)
   const name = device.path.replace('/dev/', '')
+  spawnSync('delpart', [device.path, '1']) // should a killed test have left one
   try {
     must('addpart', device.path, '1', '2048', '10000')
   } catch (error) {
