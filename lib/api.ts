@@ -61,7 +61,10 @@ export async function build(options: BuildOptions): Promise<SnapshotTotals> {
     if (memory !== undefined) streams.push({ name: 'memory', source: await toSource(memory), allowEmpty })
     if (format !== 'raw') for (const { source: opened } of streams) await refuseContainer(opened)
     loadRiskyBinding()
-    const to = typeof watched === 'string' ? await openTarget(watched, { force, sources: paths }) : watched
+    const to =
+      typeof watched === 'string'
+        ? await openTarget(watched, { force, content: 'snapshot', sources: paths })
+        : watched
     return await buildStreams(streams, to, settings)
   } finally {
     // The build gives back what it got; here for when it never came so far.

@@ -15,6 +15,7 @@ export const exitCodes = {
   SOURCE_UNSUITABLE: 3,
   TARGET_EXISTS: 4,
   TARGET_IS_SOURCE: 4,
+  TARGET_IN_USE: 4,
   TARGET_UNWRITABLE: 4,
   TARGET_FULL: 4,
   TARGET_CLOSED: 4,
@@ -32,7 +33,8 @@ export const exitCodes = {
   UNKNOWN_FEATURE: 7,
   PROGRAM_MISSING: 7,
   NATIVE_MISSING: 7,
-  LIMIT: 8
+  LIMIT: 8,
+  SYSTEM_LIMIT: 4
 } as const
 
 export type ErrorCode = keyof typeof exitCodes
@@ -114,10 +116,10 @@ export class KeyError extends HexzError<CodeOf<6>> {}
 /** The snapshot was made by a newer version, uses a feature this one does not have, or a program or native package is missing. */
 export class UnsupportedError extends HexzError<CodeOf<7>> {}
 
-/** A maximum of `limits.ts` was met. */
-export class LimitError extends HexzError<'LIMIT'> {
-  constructor(message: string, details?: ErrorDetails) {
-    super('LIMIT', message, details)
+/** A maximum of `limits.ts` was met, or one that the system sets: of open files, threads or memory. */
+export class LimitError extends HexzError<'LIMIT' | 'SYSTEM_LIMIT'> {
+  constructor(message: string, details?: ErrorDetails, code: 'LIMIT' | 'SYSTEM_LIMIT' = 'LIMIT') {
+    super(code, message, details)
   }
 }
 
@@ -129,4 +131,39 @@ export function isHexzError(error: unknown): error is HexzError {
 /** The errno name of a Node system error, or `undefined`. */
 export function errnoOf(error: unknown): string | undefined {
   return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined
+}
+
+const limitWords = {
+  files: 'too many files are open; raise the limit (ulimit -n)',
+  threads:
+    'no thread or process can be started; raise the limit (ulimit -u, or of the container), or lower --concurrency',
+  memory:
+    'the system gives no more memory; raise the limit (ulimit -v, or of the container), or lower --concurrency'
+}
+
+/**
+ * A limit of the system, when an error or one of its causes says that one was met; else `undefined`.
+ *
+ * @param prefix of the message, such as `disk.img can't be read: `
+ */
+export function systemLimit(error: unknown, prefix = '', where?: string): LimitError | undefined {
+  const kind = limitKind(error)
+  if (kind === undefined) return undefined
+  const details = { ...(where === undefined ? {} : { where }), cause: error }
+  return new LimitError(`${prefix}${limitWords[kind]}`, details, 'SYSTEM_LIMIT')
+}
+
+function limitKind(error: unknown): keyof typeof limitWords | undefined {
+  if (!(error instanceof Error)) return undefined
+  const code = errnoOf(error) ?? ''
+  const isSpawn = 'syscall' in error && String(error.syscall).startsWith('spawn')
+  // A library that can't be loaded says why in words only.
+  if (code === 'EMFILE' || code === 'ENFILE' || /too many open files/i.test(error.message)) return 'files'
+  if (code === 'ERR_WORKER_INIT_FAILED' || (isSpawn && code === 'EAGAIN')) return 'threads'
+  if (
+    code === 'ENOMEM' ||
+    /cannot allocate memory|failed to map segment|allocation failed/i.test(error.message)
+  )
+    return 'memory'
+  return limitKind(error.cause)
 }

@@ -1,17 +1,19 @@
 import { createRequire } from 'node:module'
-import { UnsupportedError } from './errors.js'
+import { systemLimit, UnsupportedError } from './errors.js'
 
 const require = createRequire(import.meta.url)
 
 /**
  * Loads a package with a part that is compiled for each system; npm installs that part as an optional package.
  *
- * @throws UnsupportedError NATIVE_MISSING when it is not installed, or does not fit this system
+ * @throws UnsupportedError NATIVE_MISSING when it is not installed, or does not fit this system; LimitError SYSTEM_LIMIT
  */
 export function loadNative(name: string): unknown {
   try {
     return require(name)
   } catch (error) {
+    const limit = systemLimit(error)
+    if (limit !== undefined) throw limit
     const part = `the native part of ${name} for ${process.platform}-${process.arch}`
     const remedy = 'run npm install without --omit=optional on this system'
     const why = isMissing(error) ? 'is missing' : `can't be loaded (${firstLine(error)})`

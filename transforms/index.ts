@@ -11,13 +11,8 @@ export { sink } from './sink.js'
 export { openSource } from '../lib/source/file-source.js'
 export { iterableSource } from '../lib/source/iterable-source.js'
 export type { Source } from '../lib/source/source.js'
-export {
-  openTarget,
-  openDescriptor,
-  type FileTarget,
-  type FileTargetOptions,
-  type Target
-} from '../lib/target/target.js'
+export { openDescriptor } from '../lib/target/descriptor-target.js'
+export { openTarget, type FileTarget, type FileTargetOptions, type Target } from '../lib/target/target.js'
 export { createWorkerPool, inlinePool, type WorkerPool } from '../lib/workers/pool.js'
 export { createSlabPool, type BatchSlabs, type Slab, type SlabPool } from '../lib/workers/slabs.js'
 export * from '../lib/records.js'

@@ -22,10 +22,19 @@ const optionTable: OptionTable<ReaderOptions> = { expectSize: count(0), allowEmp
 export function reader(source: Source, options: ReaderOptions = {}): Readable {
   checkValue('the source of reader()', source, having('a source, as openSource() gives', 'read', 'close'))
   checkOptions('reader()', options, optionTable)
-  return Readable.from(readSource(source, options), {
-    objectMode: false,
-    highWaterMark: memoryLimits.readSize
-  })
+  const pieces = readSource(source, options)
+  const iterator: AsyncIterator<Uint8Array, void> = {
+    next: () => pieces.next(),
+    async return() {
+      // A generator that was never asked for anything has no `finally` to run.
+      await source.close()
+      return pieces.return()
+    }
+  }
+  return Readable.from(
+    { [Symbol.asyncIterator]: () => iterator },
+    { objectMode: false, highWaterMark: memoryLimits.readSize }
+  )
 }
 
 const allowEmptyRemedy = { option: 'allowEmpty', does: 'takes that as it is' }

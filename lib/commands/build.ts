@@ -68,6 +68,7 @@ async function run(args: Arguments, { signal }: CommandContext): Promise<void> {
   const format = parseFormat(textFlag(args, 'format'))
   const output = {
     force: isSet(args, 'force'),
+    content: 'snapshot' as const,
     sources: [sourcePath, memoryPath, dictionaryPath(args)],
     signal
   }

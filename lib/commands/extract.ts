@@ -38,6 +38,7 @@ export const extract: Command = {
       help: 'change a file or device that is there, and write only what differs'
     },
     force: { type: 'boolean', shortFlag: 'f', help: 'replace an existing target, or write to a device' },
+    forceInUse: { type: 'boolean', help: 'write to a device although it is mounted or otherwise in use' },
     ...openFlags,
     json: { type: 'boolean', help: 'the final summary as JSON' },
     progress: progressFlag,
@@ -55,7 +56,12 @@ export const extract: Command = {
     const isInPlace = isSet(args, 'inPlace')
     if (isInPlace && targetPath === '-')
       throw new UsageError('--in-place changes a file or device; name it with -o')
-    const output = { force: isSet(args, 'force') || isInPlace, sources: [sourcePath], signal }
+    const output = {
+      force: isSet(args, 'force') || isInPlace,
+      forceInUse: isSet(args, 'forceInUse'),
+      sources: [sourcePath],
+      signal
+    }
     await checkOutput(targetPath, output)
 
     const source = await openSnapshotBytes(sourcePath, targetPath)

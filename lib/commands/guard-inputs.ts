@@ -2,7 +2,7 @@ import { fstatSync, type Stats } from 'node:fs'
 import { stat } from 'node:fs/promises'
 import { UsageError } from '../errors.js'
 import { isHttpUrl } from '../reader/http-url.js'
-import { isSameFile, refuseSources } from '../target/target.js'
+import { isSame, refuseSources } from '../target/identity.js'
 import { kebab, type Arguments, type Command } from './command.js'
 import { descriptorIn } from './options.js'
 
@@ -26,7 +26,7 @@ export async function guardInputs(command: Command, args: Arguments): Promise<vo
   for (const input of inputs) {
     const stats = await statIfThere(input.at)
     if (stats === undefined) continue
-    const other = seen.find((one) => isSameFile(one.stats, stats) && isReadOnce(one, input, stats))
+    const other = seen.find((one) => isSame(one.stats, stats) && isReadOnce(one, input, stats))
     if (other !== undefined) throw readTwice(other, input)
     seen.push({ ...input, stats })
   }

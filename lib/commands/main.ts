@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { constants } from 'node:os'
-import { errnoOf, isHexzError, TargetError, UsageError, withRemedy } from '../errors.js'
+import { errnoOf, isHexzError, systemLimit, UsageError, withRemedy } from '../errors.js'
 import { hideSecrets } from '../reader/http-url.js'
 import { targetError } from '../target/write-all.js'
 import { helpOf, kebab } from './command.js'
@@ -113,14 +113,9 @@ function fail(error: unknown): void {
   process.exit(told(error))
 }
 
-/** Met anywhere: also where a module is loaded. */
-const noFiles = 'the system lets hexz open no more files: raise the limit (ulimit -n)'
-
 /** Prints an error, and gives its exit code. */
-function told(error: unknown): number {
-  const errno = errnoOf(error)
-  if (errno === 'EMFILE' || errno === 'ENFILE')
-    return told(new TargetError('TARGET_UNWRITABLE', noFiles, { cause: error }))
+function told(thrown: unknown): number {
+  const error = isHexzError(thrown) ? thrown : (systemLimit(thrown) ?? thrown)
   if (!isHexzError(error)) {
     const what = error instanceof Error ? error.message : String(error)
     process.stderr.write(

@@ -5,19 +5,37 @@ import { UsageError } from '../errors.js'
 import { isHttpUrl } from '../reader/http-url.js'
 import { descriptorOf } from '../source/descriptor.js'
 import { openInPlaceTarget, type InPlaceTarget } from '../target/in-place.js'
-import { checkTarget, openDescriptor, openTarget, type FileTarget, type Target } from '../target/target.js'
+import type { TargetContent } from '../target/device.js'
+import { openStandardDescriptor } from '../target/descriptor-target.js'
+import {
+  checkTarget,
+  openTarget,
+  type FileTarget,
+  type FileTargetOptions,
+  type Target
+} from '../target/target.js'
 import { socketTarget } from '../target/writable-target.js'
 import { descriptorIn, isUrl } from './options.js'
 
 export interface OutputOptions {
   readonly force: boolean
+  readonly forceInUse?: boolean
+  /** Default: bytes of a stream. */
+  readonly content?: TargetContent
   /** What is read in the same run, as the words that named it; `-` is standard input. */
   readonly sources: readonly (string | undefined)[]
   readonly signal: AbortSignal
 }
 
-const toTargetOptions = ({ force, sources }: OutputOptions): Parameters<typeof checkTarget>[1] => ({
+const toTargetOptions = ({
   force,
+  forceInUse = false,
+  content = 'bytes',
+  sources
+}: OutputOptions): FileTargetOptions => ({
+  force,
+  forceInUse,
+  content,
   sources: sources.flatMap((word) =>
     word === undefined || isHttpUrl(word) ? [] : (descriptorIn(word) ?? word)
   )
@@ -49,14 +67,16 @@ export async function openOutput(word: string, options: OutputOptions): Promise<
   await checkOutput(path, options)
   loadRiskyBinding()
   options.signal.throwIfAborted()
-  return path === '-' ? openStandardOutput() : openTarget(path, toTargetOptions(options))
+  return path === '-'
+    ? openStandardOutput(toTargetOptions(options))
+    : openTarget(path, toTargetOptions(options))
 }
 
-function openStandardOutput(): Target {
+async function openStandardOutput(options: FileTargetOptions): Promise<Target> {
   const name = 'standard output'
   const stats = fstatSync(1)
   // Node has put a pipe into non-blocking mode: only its own stream can wait for room in it.
-  if (!stats.isFIFO() && !stats.isSocket()) return openDescriptor(1, name)
+  if (!stats.isFIFO() && !stats.isSocket()) return openStandardDescriptor(1, options)
   process.stdout.removeAllListeners('error') // the target tells of it
   return socketTarget(process.stdout, name)
 }

@@ -42,7 +42,12 @@ export const recover: Command = {
     if (targetPath === undefined || targetPath === '-')
       throw new UsageError('recover writes to a file; name it with -o')
     const mode = parseProgressMode(textFlag(args, 'progress'))
-    const output = { force: isSet(args, 'force'), sources: [sourcePath], signal }
+    const output = {
+      force: isSet(args, 'force'),
+      content: 'recovered' as const,
+      sources: [sourcePath],
+      signal
+    }
     await checkOutput(targetPath, output)
     const source = await openSnapshotBytes(sourcePath, targetPath)
     const progress = createProgress(mode, 'searched', source.size)

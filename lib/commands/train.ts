@@ -45,7 +45,12 @@ export const train: Command = {
     if (args.input.length === 0)
       throw new UsageError('no source is named; give files, devices, or - for standard input')
     checkTrainSettings(settings, args.input.length)
-    const output = { force: isSet(args, 'force'), sources: args.input, signal }
+    const output = {
+      force: isSet(args, 'force'),
+      content: 'dictionary' as const,
+      sources: args.input,
+      signal
+    }
     await checkOutput(targetPath, output)
     const start = performance.now()
     const dictionary = await trainOn(await openEach(args.input, openInput), settings)

@@ -65,7 +65,9 @@ export async function spool(source: Source, folder: string = tmpdir()): Promise<
     throw targetError(error, path)
   })
   try {
-    await rm(path)
+    await rm(path).catch((error: unknown) => {
+      throw targetError(error, path)
+    })
     let size = 0
     for await (const piece of source.read({ reuse: true })) {
       await writeAll(handle.fd, [piece], `the temporary file in ${folder}`, size)

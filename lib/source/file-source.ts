@@ -1,6 +1,5 @@
 import { constants, fstat, open as openCallback, read, type BigIntStats } from 'node:fs'
-import { open, readFile, stat } from 'node:fs/promises'
-import { basename } from 'node:path'
+import { open, readFile, stat, statfs } from 'node:fs/promises'
 import { promisify } from 'node:util'
 import { SourceError } from '../errors.js'
 import { memoryLimits } from '../limits.js'
@@ -34,7 +33,7 @@ export async function openSource(path: string): Promise<Source> {
   const close = (): Promise<void> => handle.close()
   try {
     const stats = await handle.stat({ bigint: true })
-    const size = await sizeOf(stats, path)
+    const size = await sizeOf(stats, path, path)
     return handleSource({ fd, name: path, stats, size, start: 0, close })
   } catch (error) {
     await close()
@@ -53,17 +52,17 @@ export async function openDescriptorSource(fd: number, name: string): Promise<So
     throw sourceError(error, name)
   })
   if (stats.isFIFO() || stats.isSocket()) return pipeSource(fd, name)
-  const whole = await sizeOf(stats, name)
+  const whole = await sizeOf(stats, name, `/proc/self/fd/${fd}`)
   const start = whole === undefined ? undefined : positionOf(fd)
   const size = whole === undefined || start === undefined ? undefined : Math.max(0, whole - start)
   return handleSource({ fd, name, stats, size, start, close: () => Promise.resolve() })
 }
 
-/** Bytes of a file or block device. @throws SourceError for a directory */
-async function sizeOf(stats: BigIntStats, name: string): Promise<number | undefined> {
+/** Bytes of a file or block device; `undefined` where only reading tells. @throws SourceError for a directory */
+async function sizeOf(stats: BigIntStats, name: string, path: string): Promise<number | undefined> {
   if (stats.isDirectory()) throw sourceError(Object.assign(new Error(), { code: 'EISDIR' }), name)
-  if (stats.isFile()) return Number(stats.size)
-  return stats.isBlockDevice() ? deviceSize(name) : undefined
+  if (stats.isFile()) return (await isGenerated(path)) ? undefined : Number(stats.size)
+  return stats.isBlockDevice() ? deviceSize(stats.rdev) : undefined
 }
 
 /** What is open, and what it was like when it was opened. */
@@ -80,7 +79,7 @@ interface OpenFile {
 
 function handleSource(file: OpenFile): Source {
   const { fd, name, stats: before, size, start } = file
-  const isFile = before.isFile()
+  const isFile = before.isFile() && size !== undefined
   let ahead: Promise<Uint8Array> | undefined
   const readInto = async (bytes: Uint8Array): Promise<Uint8Array> => {
     // It takes less of the main thread than a FileHandle's own `read`.
@@ -118,7 +117,7 @@ function handleSource(file: OpenFile): Source {
       if (piece.length === 0) break
       total += piece.length
       // A file that is appended to all the time would never end.
-      if (isFile && size !== undefined && total > size && before.size !== 0n) throw changed(name, size, total)
+      if (isFile && total > size && before.size !== 0n) throw changed(name, size, total)
       ahead = readNext()
       ahead.catch(() => undefined) // met when its turn comes, or nobody asks any more
       yield piece
@@ -129,7 +128,7 @@ function handleSource(file: OpenFile): Source {
     await ahead?.catch(() => undefined)
     await file.close()
   }
-  const isPipe = !isFile && !before.isBlockDevice()
+  const isPipe = !before.isFile() && !before.isBlockDevice()
   const source = { name, size, isPipe, isFile, read: readPieces, close }
   return size === undefined || start === undefined
     ? source
@@ -161,8 +160,29 @@ function changed(name: string, expected: number, found: number): SourceError {
   return new SourceError('SOURCE_CHANGED', message, { where: name, expected, found })
 }
 
-/** Size of a block device; its own stat says 0. `undefined` where /sys does not tell. */
-export async function deviceSize(path: string): Promise<number | undefined> {
-  const sectors = await readFile(`/sys/class/block/${basename(path)}/size`, 'utf8').catch(() => '')
+/** Magic numbers of statfs: proc, sysfs, debugfs, tracefs, securityfs, cgroup, cgroup2, configfs. */
+const generatedTypes = [
+  0x9fa0, 0x62656572, 0x64626720, 0x74726163, 0x73636673, 0x27e0eb, 0x63677270, 0x62656570
+]
+
+/** Whether a file is made up when it is read: its size and times say nothing, and the reading is the truth. */
+async function isGenerated(path: string): Promise<boolean> {
+  if (process.platform !== 'linux') return false
+  return statfs(path).then(
+    ({ type }) => generatedTypes.includes(type),
+    () => false
+  )
+}
+
+/**
+ * Size of a block device; its own stat says 0. `undefined` where /sys does not tell.
+ *
+ * @param rdev of its stat: a device has many names (links, /dev/mapper, mknod), and one number
+ */
+export async function deviceSize(rdev: number | bigint): Promise<number | undefined> {
+  const number = BigInt(rdev)
+  const major = ((number >> 8n) & 0xfffn) | ((number >> 32n) & 0xfffff000n)
+  const minor = (number & 0xffn) | ((number >> 12n) & 0xffffff00n)
+  const sectors = await readFile(`/sys/dev/block/${major}:${minor}/size`, 'utf8').catch(() => '')
   return /^\d+\s*$/.test(sectors) ? Number(sectors) * 512 : undefined
 }

@@ -1,8 +1,10 @@
-import { errnoOf, SourceError, type Remedy } from '../errors.js'
+import { errnoOf, LimitError, SourceError, systemLimit, type Remedy } from '../errors.js'
 
 /** The system's error in our words. */
-export function sourceError(error: unknown, name: string): SourceError {
-  if (error instanceof SourceError) return error
+export function sourceError(error: unknown, name: string): SourceError | LimitError {
+  if (error instanceof SourceError || error instanceof LimitError) return error
+  const limit = systemLimit(error, `${name} can't be read: `, name)
+  if (limit !== undefined) return limit
   const details = { where: name, cause: error }
   switch (errnoOf(error)) {
     case 'ENOENT':

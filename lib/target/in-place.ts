@@ -2,7 +2,9 @@ import { constants } from 'node:fs'
 import { open } from 'node:fs/promises'
 import { errnoOf, TargetError } from '../errors.js'
 import { deviceSize } from '../source/file-source.js'
-import { refuseSources, type FileTargetOptions } from './target.js'
+import { openDevice } from './device.js'
+import { refuseSources } from './identity.js'
+import type { FileTargetOptions } from './target.js'
 import { targetError, writeAll } from './write-all.js'
 
 /** A file or block device that is there and is changed where it lies. */
@@ -21,14 +23,19 @@ export interface InPlaceTarget {
   close(): Promise<void>
 }
 
-/** @throws TargetError TARGET_UNWRITABLE, TARGET_IS_SOURCE */
+/** @throws TargetError TARGET_UNWRITABLE, TARGET_IS_SOURCE, TARGET_IN_USE */
 export async function openInPlaceTarget(
   path: string,
-  { sources = [] }: Pick<FileTargetOptions, 'sources'> = {}
+  { sources = [], forceInUse = false }: Pick<FileTargetOptions, 'sources' | 'forceInUse'> = {}
 ): Promise<InPlaceTarget> {
-  await refuseSources(path, sources)
+  const existing = await refuseSources(path, sources)
   // Not blocking: to open a pipe would wait for its other end.
-  const handle = await open(path, constants.O_RDWR | constants.O_NONBLOCK).catch((error: unknown) => {
+  const opened =
+    existing?.isBlockDevice() === true
+      ? openDevice(path, path, constants.O_RDWR, forceInUse)
+      : open(path, constants.O_RDWR | constants.O_NONBLOCK)
+  const handle = await opened.catch((error: unknown) => {
+    if (error instanceof TargetError) throw error
     throw errnoOf(error) === 'ENOENT' ? missing(path) : targetError(error, path)
   })
   const inWords = (error: unknown): never => {
@@ -43,7 +50,7 @@ export async function openInPlaceTarget(
         `${path} is neither a file nor a block device, so it can't be changed in place`,
         { where: path }
       )
-    const size = isDevice ? await deviceSize(path) : stats.size
+    const size = isDevice ? await deviceSize(stats.rdev) : stats.size
     if (size === undefined)
       throw new TargetError('TARGET_UNWRITABLE', `the system does not tell the size of ${path}`, {
         where: path

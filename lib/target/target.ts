@@ -1,8 +1,11 @@
-import { constants, fstatSync, type Stats } from 'node:fs'
+import { constants, type Stats } from 'node:fs'
 import { lstat, open, realpath, rename, rm, stat, type FileHandle } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { errnoOf, TargetError } from '../errors.js'
+import { claimDevice, openDevice, refuseDevice, type TargetContent } from './device.js'
 import { createEarlyFlush, type EarlyFlush } from './early-flush.js'
+import { isSame, nameOf, refuseSources, statIfThere } from './identity.js'
+import { groupIn, modeLike, openFolder, partialPath, syncFolder, takeOver } from './partial.js'
 import { targetError, writeAll } from './write-all.js'
 
 /** Where bytes go. Nothing looks finished before `commit`; `discard` leaves what was there before. */
@@ -36,35 +39,35 @@ export interface FileTarget extends Target {
 export interface FileTargetOptions {
   /** Replace an existing target. Default false. */
   readonly force?: boolean
-  /** What is read in the same run, by path or descriptor: the target may be none of it, by any name. */
+  /** Write to a block device although it is mounted or otherwise in use. Default false. */
+  readonly forceInUse?: boolean
+  /** What is written: only bytes of a stream, the default, may go to a block device. */
+  readonly content?: TargetContent
+  /**
+   * What is read in the same run, by path or descriptor: the target may be none of it, by any name, and who may not
+   * read it may not read a new target.
+   */
   readonly sources?: readonly (string | number)[]
-}
-
-/** Standard output, or any open descriptor that is written front to back. */
-export function openDescriptor(fd: number, name: string): Target {
-  return {
-    name,
-    isBlocking: true,
-    write: (pieces) => writeAll(fd, pieces, name),
-    commit: () => Promise.resolve(),
-    discard: () => Promise.resolve()
-  }
 }
 
 /**
  * Whether a target could be opened, as far as that can be told without touching anything.
  *
  * @param path or an open descriptor, such as standard output
- * @throws TargetError TARGET_EXISTS, TARGET_IS_SOURCE, TARGET_UNWRITABLE
+ * @throws TargetError TARGET_EXISTS, TARGET_IS_SOURCE, TARGET_IN_USE, TARGET_UNWRITABLE
  */
 export async function checkTarget(
   path: string | number,
-  { force = false, sources = [] }: FileTargetOptions = {}
+  { force = false, forceInUse = false, content = 'bytes', sources = [] }: FileTargetOptions = {}
 ): Promise<Stats | undefined> {
   const existing = await statIfThere(path)
   if (existing?.isDirectory() === true)
     throw targetError(Object.assign(new Error(), { code: 'EISDIR' }), nameOf(path))
   await refuseSources(path, sources)
+  refuseDevice(existing, nameOf(path), content)
+  const isWritten = force || typeof path === 'number'
+  if (existing?.isBlockDevice() === true && isWritten)
+    await (await claimDevice(path, nameOf(path), forceInUse))?.close()
   if (typeof path === 'number') return existing
   if (existing === undefined) {
     const folder = await stat(dirname(path)).catch((error: unknown) => {
@@ -84,30 +87,34 @@ export async function checkTarget(
  * Opens a target by path. A regular file is written beside its name as `.partial` and renamed by `commit`;
  * a device, a pipe or a socket is written in place.
  *
- * @throws TargetError TARGET_EXISTS, TARGET_IS_SOURCE, TARGET_UNWRITABLE
+ * @throws TargetError TARGET_EXISTS, TARGET_IS_SOURCE, TARGET_IN_USE, TARGET_UNWRITABLE
  */
 export async function openTarget(path: string, options: FileTargetOptions = {}): Promise<FileTarget> {
   const existing = await checkTarget(path, options)
-  if (existing !== undefined && !existing.isFile()) return openInPlace(path)
+  if (existing !== undefined && !existing.isFile()) return openInPlace(path, existing, options)
   // Renaming onto a link would replace the link, not the file it names.
-  return openPartial(path, existing === undefined ? path : await realpath(path), existing?.mode, options)
+  return openPartial(path, existing === undefined ? path : await realpath(path), existing, options)
 }
 
-/** @param mode of the file that is replaced: what was private stays so */
+/** @param old the file that is replaced: what was private stays so */
 async function openPartial(
   name: string,
   path: string,
-  mode: number | undefined,
+  old: Stats | undefined,
   { force = false, sources = [] }: FileTargetOptions
 ): Promise<FileTarget> {
-  const partial = `${path}.partial`
+  const partial = partialPath(path)
+  const folder = dirname(path)
   await refuseSources(partial, sources)
   // Never the same file twice: should its writer be alive still, it would spoil ours.
   if (force)
     await rm(partial, { force: true }).catch((error: unknown) => {
       throw targetError(error, partial)
     })
-  const handle = await open(partial, 'wx+').catch((error: unknown) => {
+  const group = await groupIn(folder)
+  const newMode = modeLike(await Promise.all(sources.map(statIfThere)), group)
+  // Private from the start: who has it open before its mode is narrowed reads all that is written later.
+  const handle = await open(partial, 'wx+', old === undefined ? newMode : 0o600).catch((error: unknown) => {
     if (errnoOf(error) !== 'EEXIST') throw targetError(error, name)
     throw exists(
       partial,
@@ -115,8 +122,9 @@ async function openPartial(
     )
   })
   const own = await handle.stat()
-  if (mode !== undefined) await handle.chmod(mode & 0o7777).catch(() => undefined) // not every filesystem has modes
-  const isOwn = async (): Promise<boolean> => isSameFile(own, await statIfThere(partial))
+  if (old !== undefined) await takeOver(handle, old)
+  else if (own.gid !== group) await handle.chmod(own.mode & 0o707).catch(() => undefined)
+  const isOwn = async (): Promise<boolean> => isSame(own, await statIfThere(partial))
   const early = createEarlyFlush(handle)
   const flush = async (): Promise<void> => {
     await early.end()
@@ -126,13 +134,30 @@ async function openPartial(
     await handle.close()
   }
   const publish = async (): Promise<void> => {
-    await (force ? rename(partial, path) : renameNew(partial, path))
-    await syncFolder(dirname(path))
+    const opened = await openFolder(folder, name)
+    try {
+      await (force ? rename(partial, path) : renameNew(partial, path))
+      await syncFolder(opened).catch((error: unknown) => {
+        throw unsettled(error, name)
+      })
+    } finally {
+      await opened?.close()
+    }
   }
   const undo = async (): Promise<void> => {
     if (await isOwn()) await rm(partial, { force: true })
   }
   return fileTarget({ name, handle, isBlank: true, isSeekable: true, early, flush, publish, undo })
+}
+
+/** After the rename, when it may be too late to take it back. */
+function unsettled(error: unknown, name: string): TargetError {
+  const what = error instanceof Error ? error.message : String(error)
+  return new TargetError(
+    'TARGET_UNWRITABLE',
+    `${name} is there and whole, but its folder can't be synced, so that a power cut may undo it: ${what}`,
+    { where: name, cause: error }
+  )
 }
 
 /** Renames, unless somebody made the target in the meantime. */
@@ -146,9 +171,16 @@ function exists(where: string, message: string): TargetError {
   return new TargetError('TARGET_EXISTS', message, { where })
 }
 
-async function openInPlace(path: string): Promise<FileTarget> {
-  const handle = await open(path, constants.O_WRONLY).catch((error: unknown) => {
-    throw targetError(error, path)
+async function openInPlace(
+  path: string,
+  existing: Stats,
+  { forceInUse = false }: FileTargetOptions
+): Promise<FileTarget> {
+  const opened = existing.isBlockDevice()
+    ? openDevice(path, path, constants.O_WRONLY, forceInUse)
+    : open(path, constants.O_WRONLY)
+  const handle = await opened.catch((error: unknown) => {
+    throw error instanceof TargetError ? error : targetError(error, path)
   })
   const isBlock = (await handle.stat()).isBlockDevice()
   const flush = async (): Promise<void> => {
@@ -233,49 +265,4 @@ function fileTarget(parts: FileTargetParts): FileTarget {
     // Several may ask, and each must wait until it is done: the process may end right after.
     discard: () => (discarding ??= discard())
   }
-}
-
-export async function refuseSources(
-  path: string | number,
-  sources: readonly (string | number)[]
-): Promise<void> {
-  const target = await statIfThere(path)
-  const isOneOfBoth =
-    target?.isFile() === true || target?.isBlockDevice() === true || target?.isFIFO() === true
-  if (!isOneOfBoth) return // a socket or a terminal is read and written
-  for (const source of sources) {
-    if (!isSameFile(target, await statIfThere(source))) continue
-    const sourceName = typeof source === 'number' ? nameOf(source) : `the source ${source}`
-    throw new TargetError(
-      'TARGET_IS_SOURCE',
-      `${nameOf(path)} is the same ${target.isFIFO() ? 'pipe' : 'file'} as ${sourceName}; choose another target`,
-      { where: nameOf(path) }
-    )
-  }
-}
-
-/** Whether two names stand for one file; of a device, whatever nodes they are. */
-export function isSameFile(one: Stats | undefined, other: Stats | undefined): boolean {
-  if (one === undefined || other === undefined) return false
-  if (one.isBlockDevice() && other.isBlockDevice()) return one.rdev === other.rdev
-  return one.dev === other.dev && one.ino === other.ino
-}
-
-const nameOf = (path: string | number): string =>
-  typeof path === 'string' ? path : path === 0 ? 'standard input' : 'standard output'
-
-/** `undefined` when nothing is there. */
-async function statIfThere(path: string | number): Promise<Stats | undefined> {
-  if (typeof path === 'number') return fstatSync(path)
-  return stat(path).catch((error: unknown) => {
-    if (errnoOf(error) === 'ENOENT') return undefined
-    throw targetError(error, path)
-  })
-}
-
-/** Makes the rename itself durable. Some filesystems don't let a folder be opened; then the system decides when. */
-async function syncFolder(path: string): Promise<void> {
-  const folder = await open(path, 'r').catch(() => undefined)
-  await folder?.sync().catch(() => undefined)
-  await folder?.close()
 }

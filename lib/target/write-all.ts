@@ -1,6 +1,6 @@
 import { writev, writevSync } from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
-import { errnoOf, TargetError } from '../errors.js'
+import { errnoOf, LimitError, systemLimit, TargetError } from '../errors.js'
 
 /** Linux takes at most 1024 buffers in one writev. */
 const piecesPerCall = 1024
@@ -83,7 +83,10 @@ function skip(pieces: readonly Uint8Array[], size: number): Uint8Array[] {
 }
 
 /** The system's error in our words. */
-export function targetError(error: unknown, name: string): TargetError {
+export function targetError(error: unknown, name: string): TargetError | LimitError {
+  if (error instanceof TargetError || error instanceof LimitError) return error
+  const limit = systemLimit(error, `${name} can't be written: `, name)
+  if (limit !== undefined) return limit
   const cause = { where: name, cause: error }
   switch (errnoOf(error)) {
     case 'ENOSPC':

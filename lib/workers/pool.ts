@@ -1,6 +1,6 @@
 import { availableParallelism } from 'node:os'
 import { Worker } from 'node:worker_threads'
-import { UsageError } from '../errors.js'
+import { systemLimit, UsageError } from '../errors.js'
 import { memoryLimits } from '../limits.js'
 import { reviveError, type Reply } from './messages.js'
 import { tasks, type Tasks } from './tasks.js'
@@ -117,7 +117,8 @@ export function createWorkerPool(size: number = defaultWorkerCount()): WorkerPoo
       else job?.resolve(reply.result)
     })
     worker.on('error', (error) => {
-      if (thread.isReady) fail(new Error(`a worker thread failed: ${error.message}`, { cause: error }))
+      if (thread.isReady)
+        fail(systemLimit(error) ?? new Error(`a worker thread failed: ${error.message}`, { cause: error }))
       else lose(thread)
     })
     worker.on('exit', (code) => {

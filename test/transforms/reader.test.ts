@@ -1,8 +1,11 @@
 import t from 'tap'
-import { appendFile, mkdir, readdir, symlink, truncate, utimes, writeFile } from 'node:fs/promises'
+import { execFileSync } from 'node:child_process'
+import { once } from 'node:events'
+import { appendFile, mkdir, open, readdir, symlink, truncate, utimes, writeFile } from 'node:fs/promises'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import { Readable } from 'node:stream'
+import { Readable, Writable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
 import { buffer } from 'node:stream/consumers'
 import { iterableSource, openSource, reader, type ReaderOptions } from '../../transforms/index.js'
 import { difference } from '../helpers/bytes.js'
@@ -51,6 +54,40 @@ await t.test('an empty file, and a link to a file', async (t) => {
 await t.test('a file whose size the system does not know', { skip: noProc }, async (t) => {
   const found = await readAll('/proc/self/status')
   t.match(found.toString(), /^Name:/)
+})
+
+const aSysFile = '/sys/kernel/mm/transparent_hugepage/enabled'
+const noSys = existsSync(aSysFile) ? false : `needs ${aSysFile}`
+
+await t.test('a file of which the system says a size that it has not', { skip: noSys }, async (t) => {
+  const source = await openSource(aSysFile)
+  t.equal(source.size, undefined)
+  t.match((await buffer(reader(source))).toString(), /^[a-z[\] ]+\n$/)
+})
+
+await t.test('a reader that is destroyed before it was read', { skip: noProc }, async (t) => {
+  execFileSync('mkfifo', [join(folder, 'fifo')])
+  const writer = await open(join(folder, 'fifo'), 'r+') // so that opening does not wait
+  const before = await openCount()
+  for (const from of [path, join(folder, 'fifo')])
+    for (const error of [undefined, new Error('enough')]) {
+      const stream = reader(await openSource(from))
+      stream.on('error', () => undefined)
+      t.equal(await openCount(), before + 1)
+      stream.destroy(error)
+      await once(stream, 'close').catch(() => undefined)
+      t.equal(await openCount(), before, `${from}: closed`)
+    }
+  const waiting = reader(await openSource(join(folder, 'fifo')))
+  waiting.resume()
+  await settle()
+  waiting.destroy()
+  t.equal(await openCount(), before, 'one that waits for a pipe, too')
+  const aborted = AbortSignal.abort()
+  const sink = new Writable({ write: (_piece, _encoding, done) => done() })
+  await rejected(pipeline(reader(await openSource(path)), sink, { signal: aborted }))
+  t.equal(await openCount(), before, 'a pipeline that was aborted before it began')
+  await writer.close()
 })
 
 await t.test('a source that is missing, a directory, or behind a file', async (t) => {
