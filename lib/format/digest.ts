@@ -1,4 +1,4 @@
-import { blake3 as digest } from '@napi-rs/blake-hash'
+import { blake3 as digest, Blake3Hasher } from '@napi-rs/blake-hash'
 
 /** Bytes of a digest in every structure of the format. */
 export const digestSize = 32
@@ -9,4 +9,11 @@ export const digestSize = 32
  */
 export function blake3(bytes: Uint8Array): Buffer {
   return digest(bytes as Buffer)
+}
+
+/** The same of pieces, one after another, which are not copied. */
+export function blake3Of(pieces: readonly Uint8Array[]): Buffer {
+  const hasher = new Blake3Hasher()
+  for (const piece of pieces) hasher.update(piece as Buffer)
+  return hasher.digestBuffer()
 }
