@@ -12,6 +12,7 @@ import { createSlabPool, ownMemory, sharedMemory } from '../workers/slabs.js'
 import { openFileBytes, type ByteSource } from './byte-source.js'
 import { openHttpBytes } from './http-source.js'
 import { isHttpUrl } from './http-url.js'
+import { createClosing } from './closing.js'
 import { createGroupLoader } from './group-loader.js'
 import { createChunkStore } from './chunk-store.js'
 import { indexedPieces, type IndexedPiece } from './entries.js'
@@ -84,6 +85,10 @@ export interface Snapshot {
   ): AsyncGenerator<HoleRun | WrittenRun, void>
   /** The index page of that number, for tools that check. */
   page(number: number): Promise<IndexPage>
+  /**
+   * Ends what is being read, and waits for it. All other methods, and iterations that had started, fail with a UsageError
+   * from then on.
+   */
   close(): Promise<void>
 }
 
@@ -127,9 +132,10 @@ export async function openSnapshot(from: string | ByteSource, options: OpenOptio
       pool,
       slabs: createSlabPool(memoryLimits.runSize)
     }
-    let isClosed = false
+    const closing = createClosing(source.name)
 
     const range = (stream: string, { start = 0, end }: RangeOptions = {}): [number, number, number] => {
+      closing.check()
       const number = header.streams.indexOf(stream)
       const summary = root.streams[number]
       if (summary === undefined)
@@ -150,7 +156,7 @@ export async function openSnapshot(from: string | ByteSource, options: OpenOptio
     }
     const runs = (stream: string, options?: RangeOptions): AsyncGenerator<Run, void> => {
       const [number, start, end] = range(stream, options)
-      return readRuns(context, number, { start, end })
+      return closing.guard(readRuns(context, number, { start, end }))
     }
 
     return {
@@ -162,7 +168,7 @@ export async function openSnapshot(from: string | ByteSource, options: OpenOptio
       fetched: source.fetched,
       digest: footer.snapshotDigest,
       async read(stream, offset, length, into) {
-        if (isClosed) throw new UsageError(`${source.name} is closed`)
+        closing.check()
         const size = root.streams[header.streams.indexOf(stream)]?.size ?? 0
         const [number, start, end] = range(stream, { start: offset, end: Math.min(size, offset + length) })
         const target = into === undefined ? Buffer.allocUnsafeSlow(end - start) : viewOf(into, end - start)
@@ -178,16 +184,20 @@ export async function openSnapshot(from: string | ByteSource, options: OpenOptio
           objectMode: false,
           highWaterMark: memoryLimits.runSize
         }),
-      extents: (stream, options) => extentsOf(context, ...range(stream, options)),
-      pieces: (stream, options) => indexedPieces(context, ...range(stream, options)),
+      extents: (stream, options) => closing.guard(extentsOf(context, ...range(stream, options))),
+      pieces: (stream, options) => closing.guard(indexedPieces(context, ...range(stream, options))),
       runs,
       writeTo({ fd, name }, stream, options) {
         const [number, start, end] = range(stream, options)
-        return writeRuns(context, number, { start, end }, { fd, name }) // and nothing else of it crosses to threads
+        // And nothing else of the target crosses to threads.
+        return closing.guard(writeRuns(context, number, { start, end }, { fd, name }))
       },
-      page: async (number) => entriesOf(await pages.get(number)),
+      async page(number) {
+        closing.check()
+        return entriesOf(await pages.get(number))
+      },
       async close() {
-        isClosed = true
+        await closing.close()
         await randomRead.settle()
         chunks.clear()
         await pages.settle()
