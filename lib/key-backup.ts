@@ -200,7 +200,7 @@ function damagedOf(
 function isIntact(path: string): TargetError {
   return new TargetError(
     'TARGET_EXISTS',
-    `the header and the keys of ${path} are intact, but not those of the backup: keys were added or removed since; --force puts back the backup's`,
-    { where: path }
+    `the header and the keys of ${path} are intact, but not those of the backup: keys were added or removed since`,
+    { where: path, remedy: { option: 'force', does: "puts back the backup's" } }
   )
 }

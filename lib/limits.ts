@@ -58,6 +58,8 @@ export const memoryLimits = {
   dedupMemoryMin: 1 * MiB,
   /** Plain bytes of the chunks that are decoded and given out together; a larger chunk goes alone. */
   runSize: 1 * MiB,
+  /** Frames that are checked together: what is known of a frame takes more than the smallest frame. */
+  spanFrameCountMax: 2048,
   /** Runs of them in work, for `n` workers. */
   runsInWork: (workerCount: number): number => workerCount + 2,
   /** Plain bytes that a thread decodes and then writes to a file at once: fewer writes, which only one thread can make. */
@@ -80,8 +82,8 @@ export const memoryLimits = {
    */
   encodeGarbageMax: 1 * MiB,
   decodeGarbageMax: 4 * MiB,
-  /** In each thread, what a block and its size are put together in for LZ4; a larger block gets memory of its own. */
-  lz4ScratchSize: 256 * KiB,
+  /** In each thread, what a stored block and its size are put together in for the codec; a larger block gets memory of its own. */
+  decodeScratchSize: 256 * KiB,
   /** What is read ahead of a sequential reader, at first and at most; never more than a quarter of the cache. */
   readAheadMin: 256 * KiB,
   readAheadMax: 4 * MiB,

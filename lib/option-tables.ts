@@ -115,7 +115,13 @@ const verify: OptionTable<VerifyOptions> = {
   signal,
   onProgress: callback
 }
-const recover: OptionTable<RecoverOptions> = { ...credentials, stream: number, signal, onProgress: callback }
+const recover: OptionTable<RecoverOptions> = {
+  ...credentials,
+  stream: number,
+  concurrency: number,
+  signal,
+  onProgress: callback
+}
 const diff: OptionTable<DiffOptions> = { chunksOnly: flag, signal }
 const address = either(
   { what: "{ kind: 'unix', path }", holds: (value) => isAddress(value, 'unix') },

@@ -1,7 +1,7 @@
 import { LimitError, UsageError } from './errors.js'
 import { checkDictionary, type DictionaryMode } from './compression/dictionary.js'
 import type { CodecName } from './format/frame.js'
-import { formatVersion, type Header } from './format/header.js'
+import { formatVersion, isStreamName, type Header } from './format/header.js'
 import { formatLimits } from './limits.js'
 
 /** A named bundle of settings. */
@@ -168,7 +168,7 @@ export function checkChunkSizes({ min, avg, max }: { min: number; avg: number; m
 /** The header of a snapshot with these settings and streams. */
 export function makeHeader(settings: Settings, streams: readonly string[], encrypted = false): Header {
   for (const name of streams) {
-    if (!/^[a-z0-9][a-z0-9._-]{0,63}$/.test(name)) {
+    if (!isStreamName(name)) {
       throw new UsageError(
         `"${name}" is not a stream name: use up to ${formatLimits.streamNameSizeMax} of a-z 0-9 . _ -`
       )

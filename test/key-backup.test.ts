@@ -100,7 +100,7 @@ await t.test('keys that were added or removed since', async (t) => {
   const changed = readFileSync(path)
   t.equal(
     await rejected(restoreKeys(path, at('k.st.keys'))),
-    `TargetError TARGET_EXISTS: the header and the keys of ${path} are intact, but not those of the backup: keys were added or removed since; --force puts back the backup's`
+    `TargetError TARGET_EXISTS: the header and the keys of ${path} are intact, but not those of the backup: keys were added or removed since; option force puts back the backup's`
   )
   t.ok(readFileSync(path).equals(changed))
   const headerSize = changed.readUInt32LE(12)

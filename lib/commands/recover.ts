@@ -110,7 +110,8 @@ function report(args: Arguments, name: string, target: string, result: RecoverRe
   const sum = result.recovered.reduce((size, { start, end }) => size + end - start, 0)
   const lines = [shown`hexz: ${target}: recovered ${formatSize(sum)} (${sum} bytes) of ${name}`]
   if (result.isComplete) lines.push('  everything: the snapshot is whole')
-  else lines.push(`  the first ${result.prefixSize} bytes are without a gap`)
+  else if (result.fault !== undefined) lines.push(`  the snapshot is not whole: ${result.fault}`)
+  if (!result.isComplete) lines.push(`  the first ${result.prefixSize} bytes are without a gap`)
   lines.push(
     ...rangeLines('lost, left as holes: bytes', result.lost),
     ...rangeLines('damage in the snapshot: bytes', result.damage)

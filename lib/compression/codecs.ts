@@ -5,7 +5,7 @@ import type { CodecName } from '../format/frame.js'
 import { formatLimits as limits, memoryLimits } from '../limits.js'
 import { bindings } from './bindings.js'
 import { isFormatted, isFormattedIntact } from './zstd-dictionary.js'
-import { isZstdFrameBounded } from './zstd-frame.js'
+import { isZstdFrameBounded, withStatedSize } from './zstd-frame.js'
 
 /**
  * The codecs, as functions from bytes to bytes. Blocks go through synchronous calls on worker threads (a
@@ -22,13 +22,16 @@ const lz4PrefixSize = 4
 const asBuffer = (bytes: Uint8Array): Buffer => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 
 /** Of a block of usual size: one memory for all on a thread. */
-const prefixScratch = Buffer.allocUnsafeSlow(memoryLimits.lz4ScratchSize)
+const scratch = Buffer.allocUnsafeSlow(memoryLimits.decodeScratchSize)
+
+/** Memory to be used at once: the next call may give the same. */
+function scratchOf(size: number): Buffer {
+  return size <= scratch.length ? scratch.subarray(0, size) : Buffer.allocUnsafeSlow(size)
+}
 
 /** The raw size and the bytes, to be used at once. */
 function withPrefix(stored: Uint8Array, rawSize: number): Buffer {
-  const size = lz4PrefixSize + stored.length
-  const prefixed =
-    size <= prefixScratch.length ? prefixScratch.subarray(0, size) : Buffer.allocUnsafeSlow(size)
+  const prefixed = scratchOf(lz4PrefixSize + stored.length)
   prefixed.writeUInt32LE(rawSize)
   copyBytes(stored, prefixed, lz4PrefixSize)
   return prefixed
@@ -93,8 +96,7 @@ export type BlockDecoder = (
 ) => Uint8Array
 
 /**
- * Whatever the bytes say, at most 16 × `rawSize` + 384 KiB are decoded before they are found wrong: a Zstd
- * block of 8 KiB, the least that encoders make on average, could hold 128 KiB.
+ * Whatever the bytes say, no more than `rawSize` is decoded.
  *
  * @throws CorruptError BAD_STRUCTURE (from the decoder) when the bytes do not decode to `rawSize`
  */
@@ -102,9 +104,10 @@ export function createBlockDecoder(dictionary?: Uint8Array): BlockDecoder {
   const prepare = (dictionary?: Uint8Array): ((stored: Uint8Array, rawSize: number) => Uint8Array) => {
     let decoder: Decoder | undefined
     return (stored, rawSize) => {
-      if (!isZstdFrameBounded(stored, rawSize, limits.zstdWindowSizeMax)) throw broken('zstd', rawSize)
+      const stated = withStatedSize(stored, rawSize, limits.zstdWindowSizeMax, scratchOf)
+      if (stated === undefined) throw broken('zstd', rawSize)
       decoder ??= new bindings.zstd.Decoder(asDictionary(dictionary))
-      return decoder.decodeSync(asBuffer(stored))
+      return decoder.decodeSync(stated)
     }
   }
   const withDictionary = dictionary === undefined ? undefined : prepare(dictionary)
@@ -144,16 +147,19 @@ export async function decodeIndexBytes(
 ): Promise<Uint8Array> {
   if (codec === 'lz4') throw new CorruptError('BAD_STRUCTURE', 'damaged: an index page or root cannot be LZ4')
   if (rawSize > stored.length * indexRatioMax + indexRatioFreeSize) throw broken(codec, rawSize)
-  if (codec === 'zstd' && !isZstdFrameBounded(stored, rawSize, limits.zstdWindowSizeMax))
-    throw broken(codec, rawSize)
-  const raw =
-    codec === 'raw'
-      ? stored
-      : await bindings.asyncZstd
-          .decompress(asBuffer(stored))
-          .catch((cause: unknown) => Promise.reject(broken(codec, rawSize, undefined, cause)))
+  const raw = codec === 'raw' ? stored : await decodeIndexZstd(stored, rawSize)
   if (raw.length !== rawSize) throw broken(codec, rawSize, raw.length)
   return raw
+}
+
+async function decodeIndexZstd(stored: Uint8Array, rawSize: number): Promise<Uint8Array> {
+  const stated = withStatedSize(stored, rawSize, limits.zstdWindowSizeMax)
+  if (stated === undefined) throw broken('zstd', rawSize)
+  try {
+    return await bindings.asyncZstd.decompress(stated)
+  } catch (cause) {
+    throw broken('zstd', rawSize, undefined, cause)
+  }
 }
 
 function orBroken<T>(codec: CodecName, rawSize: number, decode: () => T): T {

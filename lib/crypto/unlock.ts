@@ -35,8 +35,8 @@ export function expectsEncryption({ passphrase, identity, allowPlain = false }: 
 export function refusePlain(where: string): KeyError {
   return new KeyError(
     'NOT_ENCRYPTED',
-    `${where} is not encrypted, though a passphrase or identity is given for it: it may have been put in the place of the one that is; allow plain snapshots (allowPlain, --allow-plain) if it is right`,
-    { where }
+    `${where} is not encrypted, though a passphrase or identity is given for it: it may have been put in the place of the one that is`,
+    { where, remedy: { option: 'allowPlain', does: 'takes it all the same' } }
   )
 }
 
@@ -80,7 +80,7 @@ export async function openSlot(
   if (passphrase === undefined && identity === undefined) {
     throw new KeyError(
       'KEY_MISSING',
-      `${where} is encrypted; give --passphrase-file, --identity or HEXZ_PASSPHRASE`,
+      `${where} is encrypted, and neither a passphrase nor an identity is given`,
       { where }
     )
   }

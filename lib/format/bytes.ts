@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer'
 import { CorruptError, LimitError } from '../errors.js'
 
 /** Reads little-endian fields one after another and never past the end. */
@@ -12,6 +13,7 @@ export interface FieldReader {
   u64(): number
   /** A view, not a copy. */
   bytes(size: number): Uint8Array
+  /** Text in UTF-8; other bytes are a CorruptError, so that two that differ never read alike. */
   text(size: number): string
   /** Fails unless everything was read. */
   end(): void
@@ -59,7 +61,9 @@ export function readFields(bytes: Uint8Array, where: string): FieldReader {
     },
     text(size) {
       const at = take(size)
-      return Buffer.from(bytes.subarray(at, at + size)).toString('utf8')
+      const text = bytes.subarray(at, at + size)
+      if (!isUtf8(text)) broken('text in UTF-8', 'other bytes')
+      return Buffer.from(text).toString('utf8')
     },
     end() {
       if (offset !== bytes.byteLength) broken('no more bytes', `${bytes.byteLength - offset}`)

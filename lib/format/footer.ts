@@ -3,7 +3,7 @@ import { CorruptError } from '../errors.js'
 import { formatLimits as limits } from '../limits.js'
 import { readFields, writeFields } from './bytes.js'
 import type { Handle } from './index-root.js'
-import { blake3 } from './digest.js'
+import { blake3Of } from './digest.js'
 
 /*
  * Footer: the last 96 bytes of a snapshot.
@@ -31,7 +31,7 @@ export interface Footer {
 
 /** The one digest that stands for a whole snapshot: header (without key slots) and raw index root. */
 export function digestSnapshot(header: Uint8Array, root: Uint8Array): Uint8Array {
-  return blake3(Buffer.concat([Buffer.from('hexz snapshot 1\0'), header, root]))
+  return blake3Of([Buffer.from('hexz snapshot 1\0'), header, root])
 }
 
 export function encodeFooterBody(footer: Footer): Uint8Array {

@@ -152,7 +152,8 @@ export function decodeFrameHeader(bytes: Uint8Array, where: string, offset: numb
   }
   const rawSize = view.getUint32(8, true)
   const payloadSize = view.getUint32(12, true)
-  if (payloadSize > payloadSizeMax[type] || rawSize > rawSizeMax[type]) {
+  const isEmptyBlock = type === 'block' && (rawSize === 0 || payloadSize <= blockPrefixSize)
+  if (payloadSize > payloadSizeMax[type] || rawSize > rawSizeMax[type] || isEmptyBlock) {
     throw new CorruptError(
       'BAD_STRUCTURE',
       `${where} is damaged at byte ${offset}: a ${type} frame claims ${Math.max(payloadSize, rawSize)} bytes`,
@@ -208,6 +209,8 @@ export function decodeHolePayload(payload: Uint8Array, where: string): number {
   const fields = readFields(payload, where)
   const size = fields.u64()
   fields.end()
+  if (size === 0)
+    throw new CorruptError('BAD_STRUCTURE', `${where} is damaged: a hole in it is empty`, { where })
   return size
 }
 
@@ -226,6 +229,10 @@ export function encodeRepeatFrame(
 export function decodeRepeatPayload(payload: Uint8Array, where: string): number[] {
   const fields = readFields(payload, where)
   const blockOffsets: number[] = []
+  if (payload.length === 0)
+    throw new CorruptError('BAD_STRUCTURE', `${where} is damaged: a repeat frame in it names no block`, {
+      where
+    })
   while (fields.offset < payload.length) blockOffsets.push(fields.u48())
   return blockOffsets
 }

@@ -1,6 +1,5 @@
-import { isUtf8 } from 'node:buffer'
 import { crc32 } from 'node:zlib'
-import { CorruptError, LimitError, UnsupportedError } from '../errors.js'
+import { CorruptError, LimitError, UnsupportedError, UsageError } from '../errors.js'
 import { formatLimits as limits } from '../limits.js'
 import { readFields, writeFields, type FieldReader } from './bytes.js'
 import { codecNames, type CodecName } from './frame.js'
@@ -24,8 +23,8 @@ import { codecNames, type CodecName } from './frame.js'
  * 32  chunkSizeMin    u32
  * 36  chunkSizeAvg    u32  the block size of the fixed chunker
  * 40  chunkSizeMax    u32
- * 44  profile         u8 size, then ASCII
- *     streamCount     u8, then each name: u8 size, then UTF-8
+ * 44  profile         u8 size, then printable ASCII
+ *     streamCount     u8, then each name: u8 size, then a-z 0-9 . _ -, a letter or digit first
  *     checksum        u32  CRC-32 of all header bytes before it
  */
 
@@ -56,6 +55,16 @@ export interface Header {
   readonly streams: readonly string[]
 }
 
+/** Stream names become names of files and parts of URLs, and are shown on terminals. */
+export function isStreamName(name: string): boolean {
+  return /^[a-z0-9][a-z0-9._-]{0,63}$/.test(name)
+}
+
+/** Printable ASCII; may be empty. */
+function isProfileName(name: string): boolean {
+  return /^[ -~]{0,32}$/.test(name)
+}
+
 /** The header's bytes without key slots. */
 export function encodeHeader(header: Header): Uint8Array {
   const profile = Buffer.from(header.profile)
@@ -64,6 +73,9 @@ export function encodeHeader(header: Header): Uint8Array {
   if (size > limits.headerSizeMax)
     throw new LimitError(`the header would take ${size} bytes; at most ${limits.headerSizeMax} fit`)
   if (!areNamesSized(profile, names)) throw new LimitError(`a name is too long for the header, or empty`)
+  const odd = header.streams.find((name) => !isStreamName(name))
+  if (odd !== undefined || !isProfileName(header.profile))
+    throw new UsageError(`"${odd ?? header.profile}" is not a name for a header`)
   const fields = writeFields(size)
     .bytes(headerMagic)
     .u16(header.major)
@@ -212,20 +224,23 @@ function decodeSettings(
   ) {
     throw broken(where, `chunk sizes ${chunkSizeMin}, ${chunkSizeAvg}, ${chunkSizeMax}`)
   }
-  const profile = fields.bytes(fields.u8())
-  const names = Array.from({ length: fields.u8() }, () => fields.bytes(fields.u8()))
+  if (chunker === 'fixed' && chunkSizeMin !== chunkSizeMax)
+    throw broken(where, `chunks of a fixed size have ${chunkSizeMin} to ${chunkSizeMax} bytes`)
+  const profile = fields.text(fields.u8())
+  if (!isProfileName(profile)) throw broken(where, 'its profile is not up to 32 letters of printable ASCII')
+  const streams = Array.from({ length: fields.u8() }, () => fields.text(fields.u8()))
   fields.end()
-  const streams = names.map((name) => asText(name, where))
   if (
     streams.length === 0 ||
     streams.length > limits.streamCountMax ||
-    new Set(streams).size !== streams.length ||
-    !areNamesSized(profile, names)
+    new Set(streams).size !== streams.length
   ) {
     throw broken(where, `it names ${streams.length} streams`)
   }
+  if (!streams.every(isStreamName))
+    throw broken(where, 'a stream name in it is not up to 64 of a-z 0-9 . _ -')
   return {
-    profile: asText(profile, where),
+    profile,
     chunker,
     codec,
     level,
@@ -235,12 +250,6 @@ function decodeSettings(
     encrypted,
     streams
   }
-}
-
-/** A name must be told apart by its text, too, so it has to be UTF-8. */
-function asText(bytes: Uint8Array, where: string): string {
-  if (!isUtf8(bytes)) throw broken(where, 'a name in it is not UTF-8')
-  return Buffer.from(bytes).toString('utf8')
 }
 
 function broken(where: string, why: string): CorruptError {

@@ -3,6 +3,7 @@ import { formatLimits as limits } from '../limits.js'
 import { readFields, writeFields } from './bytes.js'
 import { blockPrefixSize, frameHeaderSize, sealOverhead } from './frame.js'
 import { digestSize } from './digest.js'
+import { createSharedBlock } from './shared-block.js'
 
 /*
  * Index page: up to 4096 entries of one stream, in stream order, column by column (like bytes beside
@@ -105,7 +106,30 @@ export function rawSizeAt({ starts }: PageColumns, index: number): number {
   return (starts[index + 1] ?? 0) - (starts[index] ?? 0)
 }
 
+/**
+ * Plain bytes of the whole block that holds a chunk: adjacent entries of kind block may share one, and a repeat is all
+ * of its block. A frame that decodes to any other size is not the one that the page means.
+ */
+export function blockSizeAt(page: PageColumns, index: number): number {
+  const { kinds: column, blockOffsets, innerOffsets } = page
+  let last = index
+  if (column[index] === 0)
+    while (column[last + 1] === 0 && blockOffsets[last + 1] === blockOffsets[index]) last += 1
+  return (innerOffsets[last] ?? 0) + rawSizeAt(page, last)
+}
+
+/** Number of the entry of kind block whose frame starts at that offset of the file, its first chunk, by walk. */
+export function findBlock(
+  { kinds: column, blockOffsets, entryCount }: PageColumns,
+  offset: number
+): number | undefined {
+  for (let index = 0; index < entryCount; index++)
+    if (column[index] === 0 && blockOffsets[index] === offset) return index
+  return undefined
+}
+
 export const isHoleAt = ({ kinds: column }: PageColumns, index: number): boolean => column[index] === 2
+export const isRepeatAt = ({ kinds: column }: PageColumns, index: number): boolean => column[index] === 1
 
 /** A copy: a view would take the whole column along when it is sent to a thread. */
 export function digestAt({ digests }: PageColumns, index: number): Uint8Array {
@@ -204,6 +228,7 @@ export function decodePageColumns(bytes: Uint8Array, where: string): PageColumns
   }
   let chunk = 0
   let hole = 0
+  const shared = createSharedBlock()
   let expected = 0
   let start = streamOffset
   for (let index = 0; index < entryCount; index++) {
@@ -214,6 +239,7 @@ export function decodePageColumns(bytes: Uint8Array, where: string): PageColumns
       const rawSize = holeSizes[hole++]
       if (rawSize === undefined || rawSize === 0) throw broken(where, `hole ${hole} has no size`)
       start += rawSize
+      shared.end()
       continue
     }
     const rawSize = rawSizes[chunk]
@@ -236,6 +262,8 @@ export function decodePageColumns(bytes: Uint8Array, where: string): PageColumns
     }
     const blockOffset = (expected + delta) % 2 ** 48
     expected = blockOffset + storedSize
+    const why = shared.take({ kind, rawSize, blockOffset, storedSize, innerOffset })
+    if (why !== undefined) throw broken(where, `chunk ${chunk} ${why}`)
     start += rawSize
     page.digests.set(digests.subarray((chunk - 1) * digestSize, chunk * digestSize), index * digestSize)
     page.blockOffsets[index] = blockOffset

@@ -13,8 +13,8 @@ export interface BlockList {
   readonly digests?: Uint8Array | undefined
 }
 
-/** start, storedSize, offset, rawStart, rawSize, innerOffset: what they are, `BlockPlace` tells. */
-const fieldCount = 6
+/** start, storedSize, offset, rawStart, rawSize, innerOffset, blockSize: what they are, `BlockPlace` tells. */
+const fieldCount = 7
 
 /** @throws Error when some of the chunks have a digest, and others none */
 export function listBlocks(blocks: readonly BlockPlace[]): BlockList {
@@ -22,9 +22,9 @@ export function listBlocks(blocks: readonly BlockPlace[]): BlockList {
   const hasDigests = blocks[0]?.digest !== undefined
   const digests = hasDigests ? new Uint8Array(blocks.length * digestSize) : undefined
   for (const [i, block] of blocks.entries()) {
-    const { start, storedSize, offset, rawStart, rawSize, innerOffset, digest } = block
+    const { start, storedSize, offset, rawStart, rawSize, innerOffset, blockSize = 0, digest } = block
     if ((digest !== undefined) !== hasDigests) throw new Error('of some chunks the digest is not known')
-    fields.set([start, storedSize, offset, rawStart, rawSize, innerOffset], i * fieldCount)
+    fields.set([start, storedSize, offset, rawStart, rawSize, innerOffset, blockSize], i * fieldCount)
     if (digest !== undefined) digests?.set(digest, i * digestSize)
   }
   return { count: blocks.length, fields, digests }
@@ -39,6 +39,7 @@ export function blockAt({ fields, digests }: BlockList, index: number): BlockPla
     rawStart: fields[at + 3] ?? 0,
     rawSize: fields[at + 4] ?? 0,
     innerOffset: fields[at + 5] ?? 0,
+    blockSize: fields[at + 6] === 0 ? undefined : fields[at + 6],
     digest: digests?.subarray(index * digestSize, (index + 1) * digestSize)
   }
 }

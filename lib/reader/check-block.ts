@@ -22,23 +22,24 @@ export interface BlockPlace {
   readonly rawSize: number
   /** Where the chunk starts in the block's plain bytes. */
   readonly innerOffset: number
+  /** Plain bytes of the whole block, as the index says; absent where nothing tells them before the frame does. */
+  readonly blockSize?: number | undefined
   /** What the index says of the chunk; absent when a frame is read without its index page. */
   readonly digest?: Uint8Array | undefined
 }
 
 /**
- * Plain bytes of one chunk, after every check there is.
+ * Plain bytes of a block, after every check of the frame: its chunks are still to be held against their digests.
  *
  * @param frame the whole block frame
- * @throws CorruptError BAD_CHECKSUM, BAD_STRUCTURE, BAD_DIGEST
+ * @throws CorruptError BAD_CHECKSUM, BAD_STRUCTURE: before anything is decoded where the frame has another size
  */
 export function checkBlockFrame(
   frame: Uint8Array,
-  place: BlockPlace,
+  { offset, blockSize }: Pick<BlockPlace, 'offset' | 'blockSize'>,
   decode: BlockDecoder,
   where: string
 ): Uint8Array {
-  const { offset } = place
   if (frame.length < frameHeaderSize + blockPrefixSize)
     throw broken(where, offset, 'a block frame is too short')
   checkFrame(frame, where, offset)
@@ -47,8 +48,23 @@ export function checkBlockFrame(
     const found = `expected a block frame of ${frame.length} bytes, found a ${header.type} frame`
     throw broken(where, offset, found)
   }
-  const stored = frame.subarray(frameHeaderSize + blockPrefixSize)
-  const block = decodeAt(decode, header, stored, where, offset)
+  if (blockSize !== undefined && header.rawSize !== blockSize)
+    throw broken(
+      where,
+      offset,
+      `the block there holds ${header.rawSize} bytes, not the ${blockSize} of the index`
+    )
+  return decodeAt(decode, header, frame.subarray(frameHeaderSize + blockPrefixSize), where, offset)
+}
+
+/**
+ * Plain bytes of one chunk.
+ *
+ * @param block plain bytes of the block that holds it
+ * @throws CorruptError BAD_STRUCTURE, BAD_DIGEST
+ */
+export function checkChunk(block: Uint8Array, place: BlockPlace, where: string): Uint8Array {
+  const { offset } = place
   if (place.innerOffset + place.rawSize > block.length)
     throw broken(where, offset, 'a chunk reaches past the end of its block')
   const raw = block.subarray(place.innerOffset, place.innerOffset + place.rawSize)

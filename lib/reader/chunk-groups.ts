@@ -1,5 +1,5 @@
 import { digestSize } from '../format/digest.js'
-import { rawSizeAt, type PageColumns } from '../format/index-page.js'
+import { blockSizeAt, rawSizeAt, type PageColumns } from '../format/index-page.js'
 import { memoryLimits } from '../limits.js'
 import { listBlocks, type BlockList } from './block-list.js'
 import type { BlockPlace } from './check-block.js'
@@ -42,6 +42,7 @@ export function listChunks(page: PageColumns, indexes: readonly number[]): Block
   let start = 0
   let end = 0
   let rawStart = 0
+  let blockSize = 0
   let last: number | undefined
   const places = indexes.map((index): BlockPlace => {
     const offset = page.blockOffsets[index] ?? 0
@@ -51,10 +52,11 @@ export function listChunks(page: PageColumns, indexes: readonly number[]): Block
       start = end
       end += storedSize
       last = offset
+      blockSize = blockSizeAt(page, index)
     }
     const digest = page.digests.subarray(index * digestSize, (index + 1) * digestSize)
     const innerOffset = page.innerOffsets[index] ?? 0
-    const place = { start, storedSize, offset, rawStart, rawSize, innerOffset, digest }
+    const place = { start, storedSize, offset, rawStart, rawSize, innerOffset, blockSize, digest }
     rawStart += rawSize
     return place
   })

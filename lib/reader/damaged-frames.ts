@@ -10,6 +10,8 @@ export interface FoundFrame {
   readonly header: FrameHeader
   /** Header and payload. */
   readonly bytes: Uint8Array
+  /** In the file: of the sealed frame where it was one. */
+  readonly size: number
 }
 
 /** What a scan of damaged bytes finds, in file order; damage is bytes that are no intact frame. */
@@ -46,7 +48,7 @@ export async function* findFrames(
     }
     if (damageStart !== undefined) yield { kind: 'damage', start: damageStart, end: offset }
     damageStart = undefined
-    yield { kind: 'frame', offset, header, bytes }
+    yield { kind: 'frame', offset, header, bytes, size }
     offset += size
   }
   if (damageStart !== undefined) yield { kind: 'damage', start: damageStart, end }

@@ -1,4 +1,5 @@
 import { memoryLimits } from '../limits.js'
+import { checkDiff } from '../option-tables.js'
 import type { IndexedPiece } from './entries.js'
 import type { Snapshot } from './open-snapshot.js'
 import type { Range } from './ranges.js'
@@ -19,8 +20,10 @@ export async function* diffStreams(
   one: Snapshot,
   other: Snapshot,
   stream: string,
-  { chunksOnly = false, signal }: DiffOptions = {}
+  options: DiffOptions = {}
 ): AsyncGenerator<Range, void> {
+  checkDiff(one, other, stream, options)
+  const { chunksOnly = false, signal } = options
   if (Buffer.compare(one.digest, other.digest) === 0) return
   // A stream that one of them has not is one of no bytes.
   const sizes = [one, other].map(({ streams }) => streams.find(({ name }) => name === stream)?.size ?? 0)

@@ -16,7 +16,7 @@ export async function* indexedPieces(
   end: number
 ): AsyncGenerator<IndexedPiece, void> {
   for (let number = findPage(root, stream, start); number < root.pages.length; number++) {
-    const ref = root.pages[number]
+    const ref = root.pages.at(number)
     if (ref?.stream !== stream || ref.streamOffset >= end) return
     const page = await pages.get(number)
     for (let index = findEntry(page, start); index < page.entryCount; index++) {

@@ -51,7 +51,7 @@ export async function* frameSpans(
     const frames: PlacedFrame[] = []
     let used = 0
     wanted = memoryLimits.runSize
-    while (used + frameHeaderSize <= size) {
+    while (used + frameHeaderSize <= size && frames.length < memoryLimits.spanFrameCountMax) {
       const at = offset + used
       const header = await headerAt(source, slab.bytes.subarray(used, used + frameHeaderSize), at, end)
       const frameSize = frameHeaderSize + header.payloadSize
@@ -64,6 +64,8 @@ export async function* frameSpans(
       used += frameSize
     }
     if (used === 0 && offset + size === end && size < frameHeaderSize) throw overrun(source.name, offset)
+    // Of many small frames not much more is read than is used.
+    if (frames.length === memoryLimits.spanFrameCountMax) wanted = Math.max(2 * used, frameHeaderSize)
     offset += used
     if (frames.length > 0) yield { bytes: slab.bytes, frames, release: slab.release }
     else slab.release()

@@ -2,7 +2,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Sealing } from '../crypto/sealing.js'
 import { copyBytes } from '../format/bytes.js'
 import { memoryLimits } from '../limits.js'
-import { decodeBlock, type LoadGroup } from '../workers/decode-tasks.js'
+import { createBlockDecoding, type LoadGroup } from '../workers/decode-tasks.js'
 import { reviveError } from '../workers/messages.js'
 import { inlinePool, type WorkerPool } from '../workers/pool.js'
 import type { SharedDictionary } from '../workers/prepared.js'
@@ -70,12 +70,14 @@ function createLoadHere({ source, sealing, dictionary }: GroupLoaderOptions): Gr
     try {
       await readInto(source, offset, frames)
       const context = { frames, where: source.name, sealing, dictionary: await dictionary() }
+      const decodeBlock = createBlockDecoding(context)
       const blocks = listChunks(page, indexes)
       for (const [i, chunk] of chunks.entries()) {
         if (i > 0) await nextTurn() // others get a turn
         const block = blockAt(blocks, i)
-        if (!share.take(block.rawSize)) await share.takeLater(block.rawSize)
-        copyBytes(decodeBlock(context, block), chunk)
+        const size = block.blockSize ?? block.rawSize
+        if (!share.take(size)) await share.takeLater(size)
+        copyBytes(decodeBlock(block), chunk)
       }
     } finally {
       release()

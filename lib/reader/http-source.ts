@@ -1,5 +1,6 @@
 import { UsageError } from '../errors.js'
 import { memoryLimits } from '../limits.js'
+import { checkHttp } from '../option-tables.js'
 import type { ByteSource } from './byte-source.js'
 import { createCache } from './cache.js'
 import type { HttpFile } from './http-fetch.js'
@@ -16,6 +17,7 @@ const blockSize = memoryLimits.httpBlockSize
  * @throws UsageError for what is no such URL; SourceError SOURCE_MISSING, SOURCE_UNREADABLE
  */
 export async function openHttpBytes(address: string, options: HttpOptions = {}): Promise<ByteSource> {
+  checkHttp(options)
   const controller = new AbortController()
   const file = describeFile(address, options, controller.signal)
   const fetcher = createRangeFetcher(file, options)

@@ -53,6 +53,7 @@ export function createLayout(page: IndexPage, where: string, dictionary?: Dictio
         rawStart: 0,
         rawSize: entry.rawSize,
         innerOffset,
+        blockSize: header.rawSize,
         digest: entry.digest
       })
       innerOffset += next('block', offset).rawSize

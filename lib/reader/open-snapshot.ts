@@ -6,12 +6,14 @@ import type { Header } from '../format/header.js'
 import { entriesOf, type IndexPage } from '../format/index-page.js'
 import type { IndexRoot, StreamSummary } from '../format/index-root.js'
 import { memoryLimits } from '../limits.js'
+import { checkOpen, checkStreamRange } from '../option-tables.js'
 import type { WriteTarget } from '../workers/decode-tasks.js'
 import { createWorkerPool, inlinePool, type WorkerPool } from '../workers/pool.js'
 import { createSlabPool, ownMemory, sharedMemory } from '../workers/slabs.js'
 import { openFileBytes, type ByteSource } from './byte-source.js'
 import { openHttpBytes } from './http-source.js'
 import { isHttpUrl } from './http-url.js'
+import { createClosing } from './closing.js'
 import { createGroupLoader } from './group-loader.js'
 import { createChunkStore } from './chunk-store.js'
 import { indexedPieces, type IndexedPiece } from './entries.js'
@@ -84,6 +86,10 @@ export interface Snapshot {
   ): AsyncGenerator<HoleRun | WrittenRun, void>
   /** The index page of that number, for tools that check. */
   page(number: number): Promise<IndexPage>
+  /**
+   * Ends what is being read, and waits for it. All other methods, and iterations that had started, fail with a UsageError
+   * from then on.
+   */
   close(): Promise<void>
 }
 
@@ -97,6 +103,7 @@ export interface Snapshot {
  * @throws SourceError, CorruptError, KeyError, LimitError, UnsupportedError, UsageError
  */
 export async function openSnapshot(from: string | ByteSource, options: OpenOptions = {}): Promise<Snapshot> {
+  checkOpen(from, options)
   const { concurrency = 0, cacheSize = memoryLimits.chunkCacheDefault } = options
   const source = typeof from === 'string' ? await openBytes(from) : from
   let sealing: Sealing | undefined
@@ -127,9 +134,12 @@ export async function openSnapshot(from: string | ByteSource, options: OpenOptio
       pool,
       slabs: createSlabPool(memoryLimits.runSize)
     }
-    let isClosed = false
+    const closing = createClosing(source.name)
 
-    const range = (stream: string, { start = 0, end }: RangeOptions = {}): [number, number, number] => {
+    const range = (stream: string, options: RangeOptions = {}): [number, number, number] => {
+      checkStreamRange(stream, options)
+      const { start = 0, end } = options
+      closing.check()
       const number = header.streams.indexOf(stream)
       const summary = root.streams[number]
       if (summary === undefined)
@@ -141,7 +151,7 @@ export async function openSnapshot(from: string | ByteSource, options: OpenOptio
     }
     const runs = (stream: string, options?: RangeOptions): AsyncGenerator<Run, void> => {
       const [number, start, end] = range(stream, options)
-      return readRuns(context, number, { start, end })
+      return closing.guard(readRuns(context, number, { start, end }))
     }
 
     return {
@@ -153,7 +163,7 @@ export async function openSnapshot(from: string | ByteSource, options: OpenOptio
       fetched: source.fetched,
       digest: footer.snapshotDigest,
       async read(stream, offset, length, into) {
-        if (isClosed) throw new UsageError(`${source.name} is closed`)
+        closing.check()
         if (!isOffset(length) && length !== Infinity)
           throw new UsageError(`${length} is not a number of bytes`)
         const [number, start, size] = range(stream, { start: offset })
@@ -172,16 +182,20 @@ export async function openSnapshot(from: string | ByteSource, options: OpenOptio
           objectMode: false,
           highWaterMark: memoryLimits.runSize
         }),
-      extents: (stream, options) => extentsOf(context, ...range(stream, options)),
-      pieces: (stream, options) => indexedPieces(context, ...range(stream, options)),
+      extents: (stream, options) => closing.guard(extentsOf(context, ...range(stream, options))),
+      pieces: (stream, options) => closing.guard(indexedPieces(context, ...range(stream, options))),
       runs,
       writeTo({ fd, name }, stream, options) {
         const [number, start, end] = range(stream, options)
-        return writeRuns(context, number, { start, end }, { fd, name }) // and nothing else of it crosses to threads
+        // And nothing else of the target crosses to threads.
+        return closing.guard(writeRuns(context, number, { start, end }, { fd, name }))
       },
-      page: async (number) => entriesOf(await pages.get(number)),
+      async page(number) {
+        closing.check()
+        return entriesOf(await pages.get(number))
+      },
       async close() {
-        isClosed = true
+        await closing.close()
         await randomRead.settle()
         chunks.clear()
         await pages.settle()

@@ -10,8 +10,12 @@ export interface Placeable {
 export interface Placer {
   /** Where the next frame's bytes belong, or `undefined` behind damage. */
   readonly cursor: number | undefined
-  /** Puts an item at the cursor, or keeps it until the place behind it is known. */
-  place(item: Placeable): Promise<void>
+  /**
+   * Puts an item at the cursor, or keeps it until the place behind it is known.
+   *
+   * @returns false when it would end after `endMax`: it is not put anywhere, and the place is lost
+   */
+  place(item: Placeable): Promise<boolean>
   /** The place is known: what was kept ends here. */
   settle(offset: number): Promise<void>
   /** The place is known, and what was kept is dealt with otherwise. */
@@ -20,8 +24,11 @@ export interface Placer {
   lose(): void
 }
 
-/** @param keptMax items kept while the place is unknown; one more and they are given up */
-export function createPlacer(keptMax: number): Placer {
+/**
+ * @param keptMax items kept while the place is unknown; one more and they are given up
+ * @param endMax no stream is longer
+ */
+export function createPlacer(keptMax: number, endMax: number): Placer {
   let cursor: number | undefined = 0
   let kept: Placeable[] = []
   const lose = (): void => {
@@ -35,20 +42,29 @@ export function createPlacer(keptMax: number): Placer {
     async place(item) {
       if (cursor === undefined) {
         if (kept.push(item) > keptMax) lose()
-        return
+        return true
+      }
+      if (item.size > endMax - cursor) {
+        lose()
+        return false
       }
       const offset = cursor
       cursor += item.size
       await item.restore(offset)
+      return true
     },
     async settle(end) {
-      let offset = end - kept.reduce((sum, item) => sum + item.size, 0)
-      for (const item of kept) {
-        if (offset >= 0) await item.restore(offset)
-        offset += item.size
+      // Backwards, so that no sum is larger than `end`, which is exact.
+      const placed: { readonly item: Placeable; readonly offset: number }[] = []
+      let offset = end
+      for (const item of kept.reverse()) {
+        if (item.size > offset) break
+        offset -= item.size
+        placed.push({ item, offset })
       }
       kept = []
       cursor = end
+      for (const one of placed.reverse()) await one.item.restore(one.offset)
     },
     moveTo(offset) {
       kept = []

@@ -4,7 +4,7 @@ export interface Range {
   readonly end: number
 }
 
-/** A set of bytes as sorted ranges that neither touch nor overlap. */
+/** A set of bytes as sorted ranges that neither touch nor overlap. Ranges of no bytes change nothing. */
 export interface RangeSet {
   add(start: number, end: number): void
   remove(start: number, end: number): void
@@ -14,36 +14,63 @@ export interface RangeSet {
   list(): readonly Range[]
 }
 
+/** Finds its place by binary search: a range that goes behind all others, as most do, costs nothing more. */
 export function createRangeSet(): RangeSet {
-  let ranges: Range[] = []
+  const ranges: Range[] = []
+  /** Number of the first range that ends at or after an offset. */
+  const firstTo = (offset: number): number => {
+    if ((ranges.at(-1)?.end ?? -1) < offset) return ranges.length
+    let low = 0
+    let high = ranges.length
+    while (low < high) {
+      const middle = (low + high) >> 1
+      if ((ranges[middle]?.end ?? 0) < offset) low = middle + 1
+      else high = middle
+    }
+    return low
+  }
+  /** Number of the first range, not before `from`, that starts after an offset. */
+  const firstAfter = (offset: number, from: number): number => {
+    let low = from
+    let high = ranges.length
+    while (low < high) {
+      const middle = (low + high) >> 1
+      if ((ranges[middle]?.start ?? 0) <= offset) low = middle + 1
+      else high = middle
+    }
+    return low
+  }
   return {
     add(start, end) {
-      const last = ranges.at(-1)
-      if (last?.end === start) {
-        ranges[ranges.length - 1] = { start: last.start, end }
-        return
-      }
-      const touching = ranges.filter((range) => range.start <= end && range.end >= start)
+      if (start >= end) return
+      const first = firstTo(start)
+      const after = firstAfter(end, first)
       const merged = {
-        start: Math.min(start, ...touching.map((range) => range.start)),
-        end: Math.max(end, ...touching.map((range) => range.end))
+        start: Math.min(start, after > first ? (ranges[first]?.start ?? start) : start),
+        end: Math.max(end, after > first ? (ranges[after - 1]?.end ?? end) : end)
       }
-      ranges = [
-        ...ranges.filter((range) => range.end < start),
-        merged,
-        ...ranges.filter((range) => range.start > end)
-      ]
+      if (first === ranges.length) ranges.push(merged)
+      else ranges.splice(first, after - first, merged)
     },
     remove(start, end) {
-      ranges = ranges.flatMap((range) =>
-        [
-          { start: range.start, end: Math.min(range.end, start) },
-          { start: Math.max(range.start, end), end: range.end }
-        ].filter((part) => part.start < part.end)
-      )
+      if (start >= end) return
+      const first = firstTo(start + 1)
+      const after = firstAfter(end - 1, first)
+      if (after === first) return
+      const parts = [
+        { start: ranges[first]?.start ?? start, end: start },
+        { start: end, end: ranges[after - 1]?.end ?? end }
+      ]
+      ranges.splice(first, after - first, ...parts.filter((part) => part.start < part.end))
     },
-    has: (start, end) => ranges.some((range) => range.start <= start && end <= range.end),
-    touches: (start, end) => ranges.some((range) => range.start < end && start < range.end),
+    has(start, end) {
+      const range = ranges[firstTo(start + 1)]
+      return range !== undefined && range.start <= start && end <= range.end
+    },
+    touches(start, end) {
+      const range = ranges[firstTo(start + 1)]
+      return range !== undefined && range.start < end && start < end
+    },
     list: () => ranges
   }
 }

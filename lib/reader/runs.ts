@@ -120,7 +120,7 @@ async function* groups(
     openStored = 0
   }
   for (let number = findPage(context.root, stream, start); number < context.root.pages.length; number++) {
-    const ref = context.root.pages[number]
+    const ref = context.root.pages.at(number)
     if (ref?.stream !== stream || ref.streamOffset >= end) break
     const page = await context.pages.get(number)
     for (let index = findEntry(page, start); index < page.entryCount; index++) {

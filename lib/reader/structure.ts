@@ -16,6 +16,7 @@ import {
   decodePageColumns,
   entriesOf,
   isHoleAt,
+  isRepeatAt,
   type IndexPage,
   type PageColumns
 } from '../format/index-page.js'
@@ -124,7 +125,7 @@ export async function unlockHeader(
 /** The entries of one page, after every check against the root. */
 export async function readPage(
   source: ByteSource,
-  structure: Pick<Structure, 'root' | 'sealing'>,
+  structure: PageContext,
   number: number
 ): Promise<IndexPage> {
   return entriesOf(await readPageColumns(source, structure, number))
@@ -133,10 +134,11 @@ export async function readPage(
 /** The same as columns. */
 export async function readPageColumns(
   source: ByteSource,
-  { root, sealing }: Pick<Structure, 'root' | 'sealing'>,
+  context: PageContext,
   number: number
 ): Promise<PageColumns> {
-  const ref = root.pages[number]
+  const { root, sealing, framesOffset } = context
+  const ref = root.pages.at(number)
   if (ref === undefined) throw new RangeError(`there is no index page ${number}`)
   const raw = await readIndexFrame(source, sealing, ref.handle, 'page', ref.stream)
   if (Buffer.compare(blake3(raw), ref.digest) !== 0) {
@@ -151,16 +153,31 @@ export async function readPageColumns(
   }
   const page = decodePageColumns(raw, `the index page at byte ${ref.handle.offset} of ${source.name}`)
   checkPage(page, ref, endOfPage(root, number), source.name)
+  checkBlocks(
+    page,
+    { start: startOfPage(context, number), end: ref.handle.offset, framesOffset },
+    source.name
+  )
   return page
 }
 
 /** Where the stream's bytes that a page describes end. */
 export function endOfPage(root: IndexRoot, number: number): number {
-  const ref = root.pages[number]
-  const next = root.pages[number + 1]
-  if (ref === undefined) return 0
-  return next?.stream === ref.stream ? next.streamOffset : (root.streams[ref.stream]?.size ?? 0)
+  const { pages } = root
+  if (number < 0 || number >= pages.length) return 0
+  const stream = pages.streamAt(number)
+  const hasNext = number + 1 < pages.length && pages.streamAt(number + 1) === stream
+  return hasNext ? pages.streamOffsetAt(number + 1) : (root.streams[stream]?.size ?? 0)
 }
+
+/** Where the frames that a page describes start in the file: after the page before it. */
+export function startOfPage({ root, framesOffset }: PageContext, number: number): number {
+  const before = root.pages.at(number - 1)
+  return before === undefined ? framesOffset : before.handle.offset + before.handle.size
+}
+
+/** What a page is read with. */
+export type PageContext = Pick<Structure, 'root' | 'sealing' | 'framesOffset'>
 
 async function readIndexFrame(
   source: ByteSource,
@@ -196,12 +213,15 @@ function checkRoot(
 ): void {
   const broken = (why: string): CorruptError =>
     new CorruptError('BAD_STRUCTURE', `the index root of ${where} is damaged: ${why}`, { where })
-  const names = root.streams.map((stream) => stream.name)
-  if (names.join('\0') !== header.streams.join('\0')) throw broken('its streams are not those of the header')
+  const isSame = root.streams.every(({ name }, number) => name === header.streams[number])
+  if (!isSame || root.streams.length !== header.streams.length)
+    throw broken('its streams are not those of the header')
   let stream = 0
   let streamOffset = 0
   let fileOffset = framesOffset
-  for (const [number, page] of root.pages.entries()) {
+  let number = -1
+  for (const page of root.pages) {
+    number += 1
     for (; stream < page.stream && streamOffset === root.streams[stream]?.size; stream++) streamOffset = 0
     if (page.stream !== stream || page.streamOffset !== streamOffset)
       throw broken(`page ${number} does not follow the one before it`)
@@ -228,8 +248,23 @@ function checkPage(page: PageColumns, ref: PageRef, end: number, where: string):
   ) {
     throw broken('the index page there describes other bytes than the root says')
   }
+}
+
+/** Blocks lie among the frames that the page describes, and those of repeats before its end. */
+function checkBlocks(
+  page: PageColumns,
+  { start, end, framesOffset }: { start: number; end: number; framesOffset: number },
+  where: string
+): void {
   for (let index = 0; index < page.entryCount; index++) {
-    const blockEnd = (page.blockOffsets[index] ?? 0) + (page.storedSizes[index] ?? 0)
-    if (!isHoleAt(page, index) && blockEnd > offset) throw broken('an index entry points behind its page')
+    if (isHoleAt(page, index)) continue
+    const offset = page.blockOffsets[index] ?? 0
+    const first = isRepeatAt(page, index) ? framesOffset : start
+    if (offset >= first && offset + (page.storedSizes[index] ?? 0) <= end) continue
+    const why = 'an index entry names a block that does not lie before its page'
+    throw new CorruptError('BAD_STRUCTURE', `${where} is damaged at byte ${end}: ${why}`, {
+      where,
+      offset: end
+    })
   }
 }

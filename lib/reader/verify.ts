@@ -2,8 +2,9 @@ import { wipe, type Sealing } from '../crypto/sealing.js'
 import type { Credentials } from '../crypto/unlock.js'
 import { CorruptError } from '../errors.js'
 import type { IndexRoot } from '../format/index-root.js'
-import type { IndexPage } from '../format/index-page.js'
+import { entriesOf, type IndexPage } from '../format/index-page.js'
 import { memoryLimits } from '../limits.js'
+import { checkVerify } from '../option-tables.js'
 import { createWorkerPool, inlinePool, type WorkerPool } from '../workers/pool.js'
 import type { SharedDictionary } from '../workers/prepared.js'
 import { createSlabPool, type SlabPool } from '../workers/slabs.js'
@@ -11,11 +12,12 @@ import type { ByteSource } from './byte-source.js'
 import { listBlocks } from './block-list.js'
 import { frameSpans, openSpan, type FrameSpan } from './frame-spans.js'
 import { readDictionary } from './dictionary.js'
-import { createKnownBlocks, type KnownBlocks } from './known-blocks.js'
+import { createKnownBlocks } from './known-blocks.js'
 import { createLayout } from './layout.js'
 import { inOrder } from './ordered.js'
 import type { Range } from './ranges.js'
-import { readPage, readStructure, type Structure } from './structure.js'
+import { createPageStore } from './page-store.js'
+import { readPageColumns, readStructure, startOfPage, type Structure } from './structure.js'
 
 export interface VerifyOptions extends Credentials {
   /** Check header, footer, root and index pages only. */
@@ -40,39 +42,76 @@ export interface VerifyResult extends Structure {
  *
  * @throws the first CorruptError met; SourceError, UnsupportedError
  */
-export async function verifySnapshot(
+export async function verifySnapshot(source: ByteSource, given: VerifyOptions = {}): Promise<VerifyResult> {
+  checkVerify(source, given)
+  const { quick = false, ...options } = given
+  const structure = await readStructure(source, options)
+  try {
+    const chunkCount = await (quick ? checkPages : checkContents)(source, structure, options)
+    return { ...structure, fileSize: source.size, chunkCount }
+  } finally {
+    wipe(structure.sealing?.dataKey)
+  }
+}
+
+interface CheckOptions {
+  readonly concurrency?: number | undefined
+  readonly signal?: AbortSignal | undefined
+  readonly onProgress?: ((checkedSize: number) => void) | undefined
+}
+
+async function checkPages(
   source: ByteSource,
-  { quick = false, concurrency, signal, onProgress, ...credentials }: VerifyOptions = {}
-): Promise<VerifyResult> {
-  const structure = await readStructure(source, credentials)
-  const { root, framesOffset, sealing } = structure
-  let pool: WorkerPool | undefined
+  structure: Structure,
+  { signal, onProgress }: CheckOptions
+): Promise<number> {
+  const { root } = structure
+  await readDictionary({ source, ...structure })
+  for (let number = 0; number < root.pages.length; number++) {
+    signal?.throwIfAborted()
+    await readPageColumns(source, structure, number)
+    onProgress?.(startOfPage(structure, number + 1))
+  }
+  return 0
+}
+
+/**
+ * What is behind a structure that was read: all that `verifySnapshot` checks.
+ *
+ * @returns number of chunks that were decoded
+ */
+export async function checkContents(
+  source: ByteSource,
+  structure: Structure,
+  { concurrency, signal, onProgress }: CheckOptions
+): Promise<number> {
+  const { root, sealing } = structure
+  const pool = concurrency === 0 ? inlinePool : createWorkerPool(concurrency)
   let chunkCount = 0
   try {
-    if (!quick) pool = concurrency === 0 ? inlinePool : createWorkerPool(concurrency)
     const dictionary = await readDictionary({ source, root, sealing })
-    const known = createKnownBlocks(source, structure, dictionary)
+    const pages = createPageStore(
+      (number) => readPageColumns(source, structure, number),
+      memoryLimits.pageCacheSize
+    )
+    const known = createKnownBlocks(source, structure, dictionary, pages)
     let isDictionaryMet = root.dictionary === undefined
     const onDictionary = (): void => void (isDictionaryMet = true)
     const slabs = createSlabPool(memoryLimits.runSize)
-    let offset = framesOffset
-    for (const [number, ref] of root.pages.entries()) {
+    const context = { source, sealing, dictionary, root, onDictionary, pool, slabs, signal }
+    for (let number = 0; number < root.pages.length; number++) {
       signal?.throwIfAborted()
-      const page = await readPage(source, structure, number)
-      if (pool !== undefined) {
-        const context = { source, sealing, dictionary, root, onDictionary, pool, slabs, signal }
-        const range = { start: offset, end: ref.handle.offset }
-        chunkCount += await checkFrames(context, page, range)
-        await checkRepeats(page, known)
-      }
-      offset = ref.handle.offset + ref.handle.size
-      onProgress?.(offset)
+      const page = await pages.get(number)
+      const range = { start: startOfPage(structure, number), end: root.pages.at(number)?.handle.offset ?? 0 }
+      chunkCount += await checkFrames(context, entriesOf(page), range)
+      known.add(page)
+      await known.check(page)
+      onProgress?.(startOfPage(structure, number + 1))
     }
-    if (!quick && !isDictionaryMet) throw strayDictionary(source.name, root)
-    return { ...structure, fileSize: source.size, chunkCount }
+    if (!isDictionaryMet) throw strayDictionary(source.name, root)
+    return chunkCount
   } finally {
-    await pool?.close()
-    wipe(sealing?.dataKey)
+    await pool.close()
   }
 }
 
@@ -118,14 +157,6 @@ async function checkFrames(
   }
   layout.end()
   return chunkCount
-}
-
-/** A repeat must name a block that holds the chunk its digest says. */
-async function checkRepeats(page: IndexPage, known: KnownBlocks): Promise<void> {
-  for (const entry of page.entries) {
-    if (entry.kind === 'block') known.add(entry)
-    else if (entry.kind === 'repeat') await known.check(entry)
-  }
 }
 
 function strayDictionary(where: string, { dictionary }: IndexRoot): CorruptError {

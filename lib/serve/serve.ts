@@ -1,4 +1,5 @@
 import { UsageError } from '../errors.js'
+import { checkServe } from '../option-tables.js'
 import type { Snapshot } from '../reader/open-snapshot.js'
 import type { Address } from './address.js'
 import { serveHttp } from './http-server.js'
@@ -26,10 +27,9 @@ export interface Serving {
  *
  * @throws TargetError when an address can't be had; then nothing listens
  */
-export async function serve(
-  snapshot: Snapshot,
-  { nbd, http, onProblem = () => undefined }: ServeOptions
-): Promise<Serving> {
+export async function serve(snapshot: Snapshot, options: ServeOptions): Promise<Serving> {
+  checkServe(snapshot, options)
+  const { nbd, http, onProblem = () => undefined } = options
   if (nbd === undefined && http === undefined) throw new UsageError('no address to serve at is given')
   const listeners: Listener[] = []
   const close = async (): Promise<void> => {

@@ -42,3 +42,9 @@ export async function statIfThere(path: string | number): Promise<Stats | undefi
     throw targetError(error, path)
   })
 }
+
+/** @param does what option `force` would do about it */
+export function exists(where: string, summary: string, does?: string): TargetError {
+  const remedy = does === undefined ? {} : { remedy: { option: 'force', does } }
+  return new TargetError('TARGET_EXISTS', summary, { where, ...remedy })
+}

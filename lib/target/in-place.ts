@@ -84,7 +84,7 @@ export async function openInPlaceTarget(
 function missing(path: string): TargetError {
   return new TargetError(
     'TARGET_UNWRITABLE',
-    `${path} does not exist, so nothing can be changed in it; without --in-place it is made`,
+    `${path} does not exist, so nothing can be changed in it; extract makes it when it is not in place`,
     { where: path }
   )
 }

@@ -1,6 +1,7 @@
 import { lstat, open, rename, rm } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { errnoOf, TargetError } from '../errors.js'
+import { exists } from './identity.js'
 import { targetError } from './write-all.js'
 
 /**
@@ -43,9 +44,5 @@ async function refuseExisting(path: string, force: boolean): Promise<void> {
     () => true,
     () => false // whatever it is, writing will tell
   )
-  if (isThere && !force) throw exists(path, `${path} exists already; --force replaces it`)
-}
-
-function exists(where: string, message: string): TargetError {
-  return new TargetError('TARGET_EXISTS', message, { where })
+  if (isThere && !force) throw exists(path, `${path} exists already`, 'replaces it')
 }

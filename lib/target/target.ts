@@ -4,7 +4,7 @@ import { dirname } from 'node:path'
 import { errnoOf, TargetError } from '../errors.js'
 import { claimDevice, openDevice, refuseDevice, type TargetContent } from './device.js'
 import { createEarlyFlush, type EarlyFlush } from './early-flush.js'
-import { isSame, nameOf, refuseSources, statIfThere } from './identity.js'
+import { exists, isSame, nameOf, refuseSources, statIfThere } from './identity.js'
 import { groupIn, modeLike, openFolder, partialPath, syncFolder, takeOver } from './partial.js'
 import { targetError, writeAll } from './write-all.js'
 
@@ -75,11 +75,11 @@ export async function checkTarget(
     })
     if (!folder.isDirectory()) throw targetError(Object.assign(new Error(), { code: 'ENOTDIR' }), path)
     if ((await lstat(path).catch(() => undefined)) !== undefined && !force)
-      throw exists(path, `${path} is a link to a file that is not there; --force replaces the link`)
+      throw exists(path, `${path} is a link to a file that is not there`, 'replaces the link')
   }
   const isCharacters = existing?.isFIFO() === true || existing?.isCharacterDevice() === true
   if (existing !== undefined && !force && !isCharacters)
-    throw exists(path, `${path} exists already; --force replaces it`)
+    throw exists(path, `${path} exists already`, 'replaces it')
   return existing
 }
 
@@ -116,10 +116,7 @@ async function openPartial(
   // Private from the start: who has it open before its mode is narrowed reads all that is written later.
   const handle = await open(partial, 'wx+', old === undefined ? newMode : 0o600).catch((error: unknown) => {
     if (errnoOf(error) !== 'EEXIST') throw targetError(error, name)
-    throw exists(
-      partial,
-      `${partial} exists: another hexz is writing it, or one was killed; remove it or use --force`
-    )
+    throw exists(partial, `${partial} exists: another hexz is writing it, or one was killed`, 'removes it')
   })
   const own = await handle.stat()
   if (old !== undefined) await takeOver(handle, old)
@@ -130,7 +127,7 @@ async function openPartial(
     await early.end()
     await handle.sync()
     if (!(await isOwn()))
-      throw exists(partial, `${partial} was taken over by another hexz --force, which will make ${name}`)
+      throw exists(partial, `${partial} was taken over by another hexz, which will make ${name}`)
     await handle.close()
   }
   const publish = async (): Promise<void> => {
@@ -163,12 +160,8 @@ function unsettled(error: unknown, name: string): TargetError {
 /** Renames, unless somebody made the target in the meantime. */
 async function renameNew(from: string, to: string): Promise<void> {
   if ((await statIfThere(to)) !== undefined)
-    throw exists(to, `${to} was created by another program in the meantime; --force replaces it`)
+    throw exists(to, `${to} was created by another program in the meantime`, 'replaces it')
   await rename(from, to)
-}
-
-function exists(where: string, message: string): TargetError {
-  return new TargetError('TARGET_EXISTS', message, { where })
 }
 
 async function openInPlace(

@@ -5,7 +5,7 @@ import { copyBytes } from '../format/bytes.js'
 import { memoryLimits } from '../limits.js'
 import { blockAt, framesSize, type BlockList } from '../reader/block-list.js'
 import { readsOf, type BlockRead } from '../reader/block-reads.js'
-import { checkBlockFrame, type BlockPlace } from '../reader/check-block.js'
+import { checkBlockFrame, checkChunk, type BlockPlace } from '../reader/check-block.js'
 import type { Range } from '../reader/ranges.js'
 import { becameShorter, sourceError } from '../source/source-error.js'
 import { writeAllSync } from '../target/write-all.js'
@@ -50,29 +50,37 @@ export interface DecodeBlocksArgs {
 
 /** Decodes block frames and checks checksum, sizes and digest of each. */
 export async function decodeBlocks(args: DecodeBlocksArgs): Promise<void> {
+  const decodeBlock = createBlockDecoding(args)
   for (let i = 0; i < args.blocks.count; i++) {
     const block = blockAt(args.blocks, i)
-    const raw = decodeBlock(args, block) // also where nobody wants the bytes: that checks them
+    const raw = decodeBlock(block) // also where nobody wants the bytes: that checks them
     if (args.bytes !== undefined) copyBytes(raw, args.bytes, block.rawStart)
     await nextTurn()
   }
 }
 
 /**
- * The plain bytes of one chunk, decoded on the calling thread: the one place where a block is opened,
- * decoded and checked, whoever reads it.
+ * Gives the plain bytes of chunks, decoded on the calling thread: the one place where a block is opened, decoded and
+ * checked, whoever reads it. A block that holds several chunks in a row is decoded once.
  *
- * @returns memory of the codec or a part of `frames`; to be copied
+ * @returns gives memory of the codec or a part of `frames`; to be copied
  */
-export function decodeBlock(
-  { frames, where, sealing, dictionary }: Omit<DecodeBlocksArgs, 'blocks' | 'bytes'>,
-  block: BlockPlace
-): Uint8Array {
-  const stored = frames.subarray(block.start, block.start + block.storedSize)
-  const frame = sealing === undefined ? stored : openFrame(sealing, stored, where, block.offset)
-  const raw = checkBlockFrame(frame, block, decoderFor(dictionary), where)
-  countOutput(raw.length, memoryLimits.decodeGarbageMax)
-  return raw
+export function createBlockDecoding({
+  frames,
+  where,
+  sealing,
+  dictionary
+}: Omit<DecodeBlocksArgs, 'blocks' | 'bytes'>): (block: BlockPlace) => Uint8Array {
+  let open: { readonly start: number; readonly bytes: Uint8Array } | undefined
+  return (block) => {
+    if (open?.start !== block.start) {
+      const stored = frames.subarray(block.start, block.start + block.storedSize)
+      const frame = sealing === undefined ? stored : openFrame(sealing, stored, where, block.offset)
+      open = { start: block.start, bytes: checkBlockFrame(frame, block, decoderFor(dictionary), where) }
+      countOutput(open.bytes.length, memoryLimits.decodeGarbageMax)
+    }
+    return checkChunk(open.bytes, block, where)
+  }
 }
 
 /** Blocks of one reader. */
@@ -106,9 +114,10 @@ export async function loadBlocks({
   for (const { blocks, chunks, frames: given } of groups) {
     try {
       const frames = given ?? readFrames(fd, blocks, where)
+      const decodeBlock = createBlockDecoding({ frames, where, sealing, dictionary })
       for (const [i, chunk] of chunks.entries()) {
         if (i > 0) await nextTurn()
-        copyBytes(decodeBlock({ frames, where, sealing, dictionary }, blockAt(blocks, i)), chunk)
+        copyBytes(decodeBlock(blockAt(blocks, i)), chunk)
       }
       errors.push(undefined)
     } catch (error) {
@@ -154,12 +163,15 @@ export async function writeBlocks({
   ...context
 }: WriteBlocksArgs): Promise<void> {
   // Nothing else happens on this thread from here to the write: the memory of `readFrames` is ours so long.
-  const source = { ...context, frames: given ?? readFrames(fd, blocks, context.where) }
+  const decodeBlock = createBlockDecoding({
+    ...context,
+    frames: given ?? readFrames(fd, blocks, context.where)
+  })
   // Not a literal that is filled in a loop: see "A minor collection frees what is young" in docs/decisions.md.
   const pieces = Array.from({ length: blocks.count }, (_, i) => {
     const block = blockAt(blocks, i)
     const from = Math.max(0, range.start - block.rawStart)
-    return decodeBlock(source, block).subarray(from, Math.max(0, range.end - block.rawStart))
+    return decodeBlock(block).subarray(from, Math.max(0, range.end - block.rawStart))
   })
   writeAllSync(target.fd, pieces, target.name, position + range.start)
   await nextTurn()

@@ -48,7 +48,7 @@ await t.test('extract --in-place: what it refuses, and what it leaves', async (t
   await fails(
     ['a.st', '--in-place', '-o', 'none.img'],
     4,
-    'none.img does not exist, so nothing can be changed in it; without --in-place it is made'
+    'none.img does not exist, so nothing can be changed in it; extract makes it when it is not in place'
   )
   await fails(
     ['a.st', '--in-place', '-o', 'a.st'],

@@ -42,7 +42,7 @@ async function setUp(t: Test): Promise<{ cwd: string; at: (name: string) => stri
 }
 
 const notEncrypted = (name: string): string =>
-  `${name} is not encrypted, though a passphrase or identity is given for it: it may have been put in the place of the one that is; allow plain snapshots (allowPlain, --allow-plain) if it is right`
+  `${name} is not encrypted, though a passphrase or identity is given for it: it may have been put in the place of the one that is; --allow-plain takes it all the same`
 
 await t.test('a plain snapshot where one that is encrypted was expected', async (t) => {
   const { cwd, at } = await setUp(t)
@@ -122,7 +122,7 @@ await t.test('recover: a damaged header, and a key that was given', async (t) =>
   const { cwd, at } = await setUp(t)
   for (const name of ['plain.st', 'e.st']) writeFileSync(at(name), readFileSync(at(name)).fill(1, 20, 24))
   const why = (name: string): string =>
-    `the header of ${name} is damaged: its checksum is wrong, and no key opens anything without it; put it back from a key backup, or allow plain snapshots (allowPlain, --allow-plain) to get back what is not encrypted`
+    `the header of ${name} is damaged: its checksum is wrong, and no key opens anything without it; put it back from a key backup; --allow-plain gets back what is not encrypted`
   for (const name of ['plain.st', 'e.st'])
     for (const words of [
       ['--passphrase-file', 'p'],

@@ -28,7 +28,7 @@ async function secretsOf(snapshot: Buffer): Promise<Map<string, Buffer>> {
   const secrets = new Map<string, Buffer>()
   const opened = await openSnapshot(bytesSource(snapshot), { identity })
   secrets.set('snapshot digest', Buffer.from(opened.digest))
-  for (const [number, ref] of opened.root.pages.entries()) {
+  for (const [number, ref] of [...opened.root.pages].entries()) {
     secrets.set(`digest of page ${number}`, Buffer.from(ref.digest))
     const { entries } = await opened.page(number)
     for (const [i, entry] of entries.entries())

@@ -77,7 +77,7 @@ await t.test('both kinds beside each other', async (t) => {
   t.equal(hex(await open(slots, { identity })), hex(dataKey))
   t.equal(
     await rejected(open(slots, {})),
-    'KeyError KEY_MISSING: a.st is encrypted; give --passphrase-file, --identity or HEXZ_PASSPHRASE'
+    'KeyError KEY_MISSING: a.st is encrypted, and neither a passphrase nor an identity is given'
   )
   const recipients = Array.from({ length: 17 }, () => pair.publicKey)
   t.equal(

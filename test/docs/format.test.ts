@@ -60,12 +60,12 @@ await t.test('the annotated dumps are the sample, its page and its root', async 
   }
   const snapshot = await openSnapshot(samplePath.pathname)
   t.teardown(() => snapshot.close())
-  const page = await decodeAt(snapshot.root.pages[0]?.handle.offset ?? 0)
+  const page = await decodeAt(snapshot.root.pages.at(0)?.handle.offset ?? 0)
   t.equal(dumps.length, 3)
   t.strictSame(dumps[0], sample)
   t.strictSame(dumps[1], page)
   t.strictSame(dumps[2], await decodeAt(0x2ec))
-  t.strictSame(Buffer.from(blake3(page)), Buffer.from(snapshot.root.pages[0]?.digest ?? []))
+  t.strictSame(Buffer.from(blake3(page)), Buffer.from(snapshot.root.pages.at(0)?.digest ?? []))
 })
 
 await t.test('the sample is read back, and made again with the same bytes', async (t) => {

@@ -47,7 +47,7 @@ await t.test('a target that may not be made', async (t) => {
     ],
     [
       'build disk.img -o stale.st',
-      'stale.st.partial exists: another hexz is writing it, or one was killed; remove it or use --force'
+      'stale.st.partial exists: another hexz is writing it, or one was killed; --force removes it'
     ],
     ['build stale.st.partial -o stale.st --force', same('stale.st.partial', 'stale.st.partial')],
     ['extract a.st -o old', 'old exists already; --force replaces it'],

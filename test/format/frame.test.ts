@@ -51,21 +51,31 @@ await t.test('frame: exact bytes, and back', (t) => {
     rawSize: 0x00010203,
     payloadSize: 3
   })
-  const block = encodeFrame(new Uint8Array(8), {
+  const block = encodeFrame(new Uint8Array(9), {
     type: 'block',
     codec: 'zstd',
     usesDictionary: true,
     rawSize: 7
   })
-  t.equal(hex(block.subarray(4)), hex(unhex('02 02 00 01 07000000 08000000 0000000000000000')))
+  t.equal(hex(block.subarray(4)), hex(unhex('02 02 00 01 07000000 09000000 000000000000000000')))
   t.equal(decodeFrameHeader(block, 'x', 0).usesDictionary, true)
   t.end()
 })
 
 await t.test('frame: every type has its number', (t) => {
   t.strictSame(frameTypes, { dictionary: 1, block: 2, repeat: 3, hole: 4, page: 5, root: 6, sealed: 7 })
-  for (const [name, number] of Object.entries(frameTypes))
-    t.equal(decodeFrameHeader(forge({ type: number }), 'x', 0).type, name)
+  for (const [name, number] of Object.entries(frameTypes)) {
+    const sizes = name === 'block' ? { rawSize: 1, payloadSize: 9 } : {}
+    t.equal(decodeFrameHeader(forge({ type: number, ...sizes }), 'x', 0).type, name)
+  }
+  for (const sizes of [
+    { rawSize: 0, payloadSize: 9 },
+    { rawSize: 1, payloadSize: 8 }
+  ])
+    t.match(
+      caught(() => decodeFrameHeader(forge({ type: 2, ...sizes }), 'x', 0)),
+      /^CorruptError BAD_STRUCTURE: x is damaged at byte 0: a block frame claims /
+    )
   t.end()
 })
 
@@ -152,7 +162,6 @@ await t.test('hole and repeat: exact bytes, and back', (t) => {
   const repeat = encodeRepeatFrame(0, 131072, [50, 2 ** 40 + 7])
   t.equal(hex(repeat), hex(unhex('f67339cb 03 00 00 00 00000200 0c000000 320000000000 070000000001')))
   t.strictSame(decodeRepeatPayload(repeat.subarray(16), 'x'), [50, 2 ** 40 + 7])
-  t.strictSame(decodeRepeatPayload(new Uint8Array(0), 'x'), [])
   t.end()
 })
 
@@ -165,6 +174,14 @@ await t.test('hole and repeat: payloads of a wrong size are refused', (t) => {
   t.equal(
     caught(() => decodeHolePayload(Buffer.concat([hole, hole]), 'x')),
     'CorruptError BAD_STRUCTURE: x is damaged: expected no more bytes, found 8'
+  )
+  t.equal(
+    caught(() => decodeHolePayload(new Uint8Array(8), 'x')),
+    'CorruptError BAD_STRUCTURE: x is damaged: a hole in it is empty'
+  )
+  t.equal(
+    caught(() => decodeRepeatPayload(new Uint8Array(0), 'x')),
+    'CorruptError BAD_STRUCTURE: x is damaged: a repeat frame in it names no block'
   )
   t.equal(
     caught(() => decodeRepeatPayload(new Uint8Array(8), 'x')),

@@ -70,7 +70,7 @@ await t.test('header: what is encoded comes back', (t) => {
     { ...header, minor: 7 },
     { ...header, profile: '', streams: ['d'] },
     { ...header, profile: 'p'.repeat(32), streams: sixteen },
-    { ...header, streams: ['größe', 'disk'] },
+    { ...header, profile: ' ~', streams: ['0.-_', 'disk'] },
     {
       ...header,
       chunker: 'fixed',
@@ -107,6 +107,15 @@ await t.test('header: what does not fit is not written', (t) => {
   t.equal(
     caught(() => encodeHeader({ ...header, streams: Array.from({ length: 80 }, () => 's'.repeat(64)) })),
     'LimitError LIMIT: the header would take 5253 bytes; at most 4096 fit'
+  )
+  for (const streams of [['..'], ['größe'], ['a/b']])
+    t.equal(
+      caught(() => encodeHeader({ ...header, streams })),
+      `UsageError USAGE: "${streams.join('')}" is not a name for a header`
+    )
+  t.equal(
+    caught(() => encodeHeader({ ...header, profile: 'a\nb' })),
+    'UsageError USAGE: "a\nb" is not a name for a header'
   )
   t.equal(
     caught(() => encodeHeader({ ...header, level: 256 })),
@@ -205,7 +214,7 @@ await t.test('header: streams and names', (t) => {
     `CorruptError BAD_STRUCTURE: the header of x is damaged: it names ${count} streams`
   const withNames = (profile: string, names: readonly string[]): string => {
     const fixed = encodeHeader(header).subarray(0, 44)
-    const text = (value: string): Buffer => Buffer.from([value.length, ...Buffer.from(value)])
+    const text = (value: string): Buffer => Buffer.from([Buffer.byteLength(value), ...Buffer.from(value)])
     const parts = [fixed, text(profile), Buffer.of(names.length), ...names.map(text), Buffer.alloc(4)]
     return caught(() => decodeHeader(seal(Uint8Array.from(Buffer.concat(parts))), 'x'))
   }
@@ -218,9 +227,33 @@ await t.test('header: streams and names', (t) => {
     ),
     bad(17)
   )
-  t.equal(withNames('eda', ['']), bad(1), 'an empty name')
-  t.equal(withNames('eda', ['s'.repeat(65)]), bad(1), 'a name that is too long')
-  t.equal(withNames('p'.repeat(33), ['disk']), bad(1), 'a profile that is too long')
+  const damaged = 'CorruptError BAD_STRUCTURE: the header of x is damaged:'
+  const oddNames = [
+    '',
+    's'.repeat(65),
+    '..',
+    '.',
+    '-x',
+    'a/b',
+    'a\0b',
+    'a\nb',
+    'a\x1b[2J',
+    'Disk',
+    'größe',
+    'a b'
+  ]
+  for (const name of oddNames)
+    t.equal(
+      withNames('eda', ['disk', name]),
+      `${damaged} a stream name in it is not up to 64 of a-z 0-9 . _ -`,
+      JSON.stringify(name)
+    )
+  for (const profile of ['p'.repeat(33), 'a\x1b[2J', 'a\nb', 'größe', 'a\x7f'])
+    t.equal(
+      withNames(profile, ['disk']),
+      `${damaged} its profile is not up to 32 letters of printable ASCII`,
+      JSON.stringify(profile)
+    )
   t.equal(
     caught(() => decodeHeader(forge({ 49: 200 }), 'x')),
     'CorruptError BAD_STRUCTURE: the header of x is damaged: expected 200 more bytes, found 11'

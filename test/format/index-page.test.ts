@@ -26,22 +26,22 @@ const page: IndexPage = {
   streamOffset: 2 ** 33,
   entries: [
     block(100, 500),
+    { ...block(100, 500, 7), digest: digest(2), innerOffset: 65536 },
     { kind: 'hole', rawSize: 2 ** 40 },
-    { ...block(100, 500), kind: 'repeat' },
-    { kind: 'block', rawSize: 7, digest: digest(2), blockOffset: 600, storedSize: 31, innerOffset: 9 }
+    { ...block(100, 500), kind: 'repeat' }
   ]
 }
 
 await t.test('index page: exact bytes, and back', (t) => {
   const expected = unhex(`
     01 000000 04000000 03000000 0000000002000000
-    ${'01'.repeat(32)} ${'01'.repeat(32)} ${'02'.repeat(32)}
-    00 02 01 00
-    00000100 00000100 07000000
+    ${'01'.repeat(32)} ${'02'.repeat(32)} ${'01'.repeat(32)}
+    00 00 02 01
+    00000100 07000000 00000100
     0000000000010000
-    640000000000 0cfeffffffff 000000000000
-    f4010000 f4010000 1f000000
-    00000000 00000000 09000000`)
+    640000000000 0cfeffffffff 0cfeffffffff
+    f4010000 f4010000 f4010000
+    00000000 00000100 00000000`)
   t.equal(hex(encodeIndexPage(page)), hex(expected))
   t.strictSame(decodeIndexPage(Uint8Array.from(expected), 'x'), page)
   t.end()
@@ -68,7 +68,7 @@ await t.test('index page: it is told whether a decoded one holds what was meant'
     other({ blockOffset: 101 }),
     other({ storedSize: 501 }),
     other({ innerOffset: 1 }),
-    other({ rawSize: 2 ** 40 + 1 }, 1)
+    other({ rawSize: 2 ** 40 + 1 }, 2)
   ]
   t.strictSame(
     others.map((meant) => holdsEntries(decoded, meant)),
@@ -79,7 +79,11 @@ await t.test('index page: it is told whether a decoded one holds what was meant'
 
 await t.test('index page: block offsets may jump anywhere in 48 bits', (t) => {
   const offsets = [2 ** 48 - 101, 0, 2 ** 47, 5, 2 ** 32 - 1, 2 ** 32]
-  const far: IndexPage = { stream: 0, streamOffset: 0, entries: offsets.map((at) => block(at, 100)) }
+  const far: IndexPage = {
+    stream: 0,
+    streamOffset: 0,
+    entries: offsets.map((at) => ({ ...block(at, 100), kind: 'repeat' }))
+  }
   t.strictSame(decodeIndexPage(encodeIndexPage(far), 'x'), far)
   t.end()
 })
@@ -116,6 +120,23 @@ await t.test('index page: impossible values are refused', (t) => {
   t.equal(of({ ...block(0, 25, 4194304), innerOffset: 1 }), refused('chunk 1 claims 4194304 bytes'))
   t.equal(of({ ...block(0, 25, 1), innerOffset: 0xffffffff }), refused('chunk 1 claims 1 bytes'))
 
+  const both = (second: Partial<ChunkEntry>, between: readonly Entry[] = []): string => {
+    const entries = [block(100, 500), ...between, { ...block(100, 500), innerOffset: 65536, ...second }]
+    return caught(() => decodeIndexPage(encodeIndexPage({ stream: 0, streamOffset: 0, entries }), 'x'))
+  }
+  t.equal(both({}), 'nothing was thrown')
+  t.equal(both({ innerOffset: 0 }), refused('chunk 2 starts at byte 0 of its block, not at 65536'))
+  t.equal(both({ innerOffset: 65535 }), refused('chunk 2 starts at byte 65535 of its block, not at 65536'))
+  const apart = refused('chunk 2 starts at byte 65536 of its block, not at 0')
+  t.equal(both({ kind: 'repeat' }), apart)
+  t.equal(both({ blockOffset: 600 }), apart)
+  t.equal(both({}, [{ kind: 'hole', rawSize: 1 }]), apart)
+  t.equal(both({ storedSize: 501 }), refused('chunk 2 gives its block another size'))
+  const before = refused('chunk 2 names a block before the last one')
+  t.equal(both({ innerOffset: 0, blockOffset: 99 }), before)
+  t.equal(both({ innerOffset: 0, blockOffset: 599 }), before)
+  t.equal(both({ innerOffset: 0 }, [{ kind: 'hole', rawSize: 1 }]), before)
+
   const forged = (changes: Record<number, number>): string => {
     const bytes = encodeIndexPage(page)
     for (const [offset, byte] of Object.entries(changes)) bytes[Number(offset)] = byte
@@ -125,7 +146,7 @@ await t.test('index page: impossible values are refused', (t) => {
   t.equal(forged({ [kindsAt]: 3 }), refused('entry 0 has kind 3'))
   t.equal(forged({ [kindsAt]: 2 }), refused('hole 2 has no size'), 'more holes than counted')
   t.equal(
-    forged({ [kindsAt + 1]: 0 }),
+    forged({ [kindsAt + 2]: 1 }),
     refused('its counts disagree with its kinds'),
     'more chunks than counted'
   )

@@ -84,7 +84,7 @@ const failures: Record<string, [Partial<BuildOptions>, string]> = {
   ],
   'an existing target': [
     { target: join(folder, 'existing') },
-    `TargetError TARGET_EXISTS: ${join(folder, 'existing')} exists already; --force replaces it`
+    `TargetError TARGET_EXISTS: ${join(folder, 'existing')} exists already; option force replaces it`
   ],
   'the source as target': [
     { target: path, force: true },

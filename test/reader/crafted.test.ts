@@ -128,7 +128,7 @@ await t.test('names in a header are UTF-8', (t) => {
   bytes.writeUInt32LE(crc32(bytes.subarray(0, -4)), bytes.length - 4)
   t.throws(() => decodeHeader(bytes, 'crafted.st'), {
     code: 'BAD_STRUCTURE',
-    message: 'the header of crafted.st is damaged: a name in it is not UTF-8'
+    message: 'the header of crafted.st is damaged: expected text in UTF-8, found other bytes'
   })
   t.end()
 })

@@ -189,7 +189,7 @@ await t.test('targets: what can be changed in place', async (t) => {
 
   t.equal(
     await rejected(openInPlaceTarget(at('none'))),
-    `TargetError TARGET_UNWRITABLE: ${at('none')} does not exist, so nothing can be changed in it; without --in-place it is made`
+    `TargetError TARGET_UNWRITABLE: ${at('none')} does not exist, so nothing can be changed in it; extract makes it when it is not in place`
   )
   t.match(
     await rejected(openInPlaceTarget(at('folder'))),

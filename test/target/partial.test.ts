@@ -41,7 +41,7 @@ await t.test('targets with names of 248 to 255 bytes', async (t) => {
   const name = 'k'.repeat(255)
   const partial = basename(partialPath(join(cwd, name)))
   writeFileSync(join(cwd, partial), 'stale')
-  const message = `${partial} exists: another hexz is writing it, or one was killed; remove it or use --force`
+  const message = `${partial} exists: another hexz is writing it, or one was killed; --force removes it`
   failsWith(t, await runCli(['build', 'disk.img', '-o', name], { cwd }), { code: 4, message }, 'a stale one')
   t.match(await runCli(['build', 'disk.img', '-o', name, '--force'], { cwd }), { code: 0 })
   t.notOk(existsSync(join(cwd, partial)), 'it was taken over')

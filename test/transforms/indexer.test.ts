@@ -193,7 +193,7 @@ await t.test('pages end at 4096 entries', async (t) => {
     const file = await run(inBatches(items, count))
     await verifySnapshot(memorySource(file), { quick: true })
     const snapshot = await openSnapshot(memorySource(file))
-    return snapshot.root.pages.map(({ entryCount }) => entryCount)
+    return [...snapshot.root.pages].map(({ entryCount }) => entryCount)
   }
   t.strictSame(await pagesOf(unique(0, 4096)), [4096])
   t.strictSame(await pagesOf(unique(0, 4097)), [4096, 1])

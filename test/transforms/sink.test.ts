@@ -79,7 +79,7 @@ await t.test('file: a failure before it leaves nothing', async (t) => {
 await t.test('file: an existing target is kept without force, and until the new one is whole', async (t) => {
   const folder = t.testdir({ 'out.st': 'old' })
   const path = join(folder, 'out.st')
-  t.equal(await refused(path), `TargetError TARGET_EXISTS: ${path} exists already; --force replaces it`)
+  t.equal(await refused(path), `TargetError TARGET_EXISTS: ${path} exists already; option force replaces it`)
   t.strictSame(await readdir(folder), ['out.st'])
   function* failing(): Generator {
     yield bytes
@@ -126,12 +126,12 @@ await t.test('file: another program is faster', async (t) => {
   const partial = `${path}.partial`
   t.equal(
     await refused(path),
-    `TargetError TARGET_EXISTS: ${partial} exists: another hexz is writing it, or one was killed; remove it or use --force`
+    `TargetError TARGET_EXISTS: ${partial} exists: another hexz is writing it, or one was killed; option force removes it`
   )
   await writeFile(path, 'theirs')
   t.equal(
     await rejected(target.commit()),
-    `TargetError TARGET_EXISTS: ${path} was created by another program in the meantime; --force replaces it`
+    `TargetError TARGET_EXISTS: ${path} was created by another program in the meantime; option force replaces it`
   )
   await target.discard()
   t.strictSame(await readdir(folder), ['out.st'])

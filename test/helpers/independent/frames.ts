@@ -38,15 +38,16 @@ function parseHeader(bytes: Buffer) {
   must(chunker === 1 || min === max, 'chunk sizes of fixed chunks')
   const profileBytes = f.text(0, 32)
   must(
-    profileBytes.every((byte) => byte < 128),
-    'the profile is not ASCII'
+    profileBytes.every((byte) => byte >= 0x20 && byte <= 0x7e),
+    'the profile is not printable ASCII'
   )
   const streamCount = f.uint(1)
   must(streamCount >= 1 && streamCount <= 16, 'number of streams')
-  const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
-  const names = f
-    .list(streamCount, () => f.text(1, 64))
-    .map((name) => attempt(() => utf8.decode(name), 'a name'))
+  const names = f.list(streamCount, () => f.text(1, 64)).map((name) => name.toString('latin1'))
+  must(
+    names.every((name) => /^[a-z0-9][a-z0-9._-]*$/.test(name)),
+    'letters of a name'
+  )
   must(new Set(names).size === streamCount, 'two streams of one name')
   f.take(4)
   f.end()

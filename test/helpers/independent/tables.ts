@@ -57,7 +57,7 @@ export function parsePage(
   const inners = f.list(c, () => f.uint(4))
   f.end()
   const entries: (Chunk | Hole)[] = []
-  let [end, blockEnd, k] = [streamOffset, 0, 0]
+  let [end, blockEnd, k, ownEnd] = [streamOffset, 0, 0, 0]
   let before: Chunk | undefined
   for (const kind of kinds) {
     if (kind === 2) {
@@ -87,6 +87,8 @@ export function parsePage(
       const shared = kind === 0 && before?.kind === 'block' && before.block === block ? before : undefined
       must(inner === (shared ? shared.inner + shared.size : 0), 'innerOffset')
       must(!shared || shared.storedSize === storedSize, 'two sizes of one block')
+      must(kind === 1 || shared !== undefined || block >= ownEnd, 'order of blocks')
+      if (kind === 0) ownEnd = block + storedSize
       entries.push(chunk)
       end += size
       before = chunk
