@@ -1,13 +1,7 @@
 import type { KeyObject } from 'node:crypto'
-import { isInBounds, type ScryptCost } from './crypto/scrypt.js'
+import { chooseAffordable, isInBounds, scryptDefaults, type ScryptCost } from './crypto/scrypt.js'
 import { wipe } from './crypto/sealing.js'
-import {
-  affordableSlots,
-  isUsable,
-  wrapForRecipient,
-  wrapWithPassphrase,
-  type UnreadableSlot
-} from './crypto/slots.js'
+import { isUsable, wrapForRecipient, wrapWithPassphrase, type UnreadableSlot } from './crypto/slots.js'
 import { openSlot, type Credentials } from './crypto/unlock.js'
 import { KeyError, LimitError, SourceError, UsageError } from './errors.js'
 import { blake3 } from './format/digest.js'
@@ -98,6 +92,7 @@ export async function addKey(
     const opened = await openSlot(before.area, headerDigest, given, path)
     dataKey = opened.dataKey
     const key = typeof newKey === 'function' ? await newKey() : newKey
+    checkWork(before, key, path)
     const slot =
       'recipient' in key
         ? wrapForRecipient(dataKey, key.recipient)
@@ -107,7 +102,7 @@ export async function addKey(
       const now = await readKeys(file.source)
       checkOpener(before, now, opened.slot, path)
       number = freeSlot(now, path)
-      checkWork([...now.slots, slot], path)
+      checkWork(now, key, path)
       return [slotPiece(now, number, slot)]
     })
     return number
@@ -139,10 +134,11 @@ function freeSlot({ slots }: KeyArea, path: string): number {
 }
 
 /** Every key must be tried when its owner comes. Slots that are out of bounds by themselves are not counted. */
-function checkWork(slots: readonly (KeySlot | UnreadableSlot | undefined)[], path: string): void {
-  const count = slots.filter((slot) => slot?.type === 'passphrase').length
-  const outOfBounds = slots.filter((slot) => slot?.type === 'passphrase' && !isInBounds(slot)).length
-  if (affordableSlots(slots).length === count - outOfBounds) return
+function checkWork({ slots }: KeyArea, key: NewKey, path: string): void {
+  if ('recipient' in key) return
+  const passphrases = slots.filter((slot) => slot?.type === 'passphrase')
+  const costs: ScryptCost[] = [...passphrases, key.scrypt ?? scryptDefaults].filter(isInBounds)
+  if (chooseAffordable(costs).length === costs.length) return
   throw new LimitError(
     `the passphrases of ${path} would together ask for more work than a reader takes on; remove one, or make it cheaper`,
     { where: path }

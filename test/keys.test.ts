@@ -67,6 +67,17 @@ await t.test('keys of a snapshot', { skip: hasFlock ? false : 'flock is not inst
         `UsageError USAGE: slot ${slot} is not a whole number from 0 to 15`
       )
     t.match(await rejected(addKey(path, { passphrase: first }, { passphrase: 'x' })), /^KeyError KEY_WRONG: /)
+    // 2^24 by itself is in bounds, but not beside the other.
+    await addKey(path, { identity: pair.privateKey }, { passphrase: first, scrypt: cheapScrypt })
+    const dear = { passphrase: 'x', scrypt: { logN: 17, r: 8, p: 16 } }
+    t.equal(
+      await rejected(addKey(path, { passphrase: first }, dear)),
+      `LimitError LIMIT: the passphrases of ${path} would together ask for more work than a reader takes on; remove one, or make it cheaper`
+    )
+    t.equal(
+      await rejected(addKey(path, { passphrase: first }, { ...dear, scrypt: { logN: 9, r: 8, p: 1 } })),
+      'LimitError LIMIT: scrypt N = 2^9, r = 8, p = 1 is out of bounds'
+    )
     t.equal(
       await rejected(listKeys(at('none.st'))),
       `SourceError SOURCE_MISSING: ${at('none.st')} does not exist`

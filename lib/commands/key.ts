@@ -6,7 +6,7 @@ import { UsageError } from '../errors.js'
 import { backupKeys, restoreKeys } from '../key-backup.js'
 import { addKey, listKeys, removeKey, type KeyInfo, type NewKey } from '../keys.js'
 import { formatLimits } from '../limits.js'
-import { isSet, type Arguments, type Command } from './command.js'
+import { isSet, kebab, type Arguments, type Command } from './command.js'
 import { readCredentials } from './credentials.js'
 import { parseCount, textFlag } from './options.js'
 import { givenPassphrase, secretFlags, passphraseSources, readRecipients } from './passphrase.js'
@@ -71,6 +71,7 @@ export const key: Command = {
         `say what to do and with which file: hexz key ${Object.keys(actions).join('|')} SNAPSHOT; see hexz key --help`
       )
     }
+    refuseUnused(args, action)
     await refuseStream(path)
     await act(args, path, other, signal)
   }
@@ -114,6 +115,25 @@ const actions: Readonly<Record<string, Action>> = {
         ? `${path}: put back from ${file}`
         : `${path}: header and keys are as they are in ${file}; nothing had to be done`
     )
+  }
+}
+
+const secretNames = Object.keys(secretFlags)
+/** What each of them looks at. */
+const flagsOf: Readonly<Record<string, readonly string[]>> = {
+  list: ['json'],
+  add: ['recipient', 'newPassphraseFile', 'newPassphraseFd', ...secretNames],
+  remove: [],
+  backup: ['force'],
+  restore: ['force', ...secretNames]
+}
+
+/** A flag that does nothing is a mistake; the file it names may not even be there. */
+function refuseUnused({ flags }: Arguments, action: string): void {
+  for (const [name, value] of Object.entries(flags)) {
+    const isGiven = value !== undefined && value !== false && !(Array.isArray(value) && value.length === 0)
+    if (isGiven && flagsOf[action]?.includes(name) !== true)
+      throw new UsageError(`hexz key ${action} makes no use of --${kebab(name)}; see hexz key --help`)
   }
 }
 

@@ -12,7 +12,7 @@ import { decodeHeader, keySlotsSize, readHeaderSize, type Header } from './heade
  *   8  version   u32  1
  *  12  headSize  u32  of header and key slots
  *  16  fileSize  u64  of the snapshot
- *  24  footer    96   the snapshot's last bytes. No two snapshots have the same: they hold the snapshot digest, in clear
+ *  24  footer    96   the last bytes of the snapshot. Snapshots that differ have other ones: the snapshot digest is in them, in clear
  *                     or under a key of that snapshot alone
  * 120  head           header and key slots, as they lie in the snapshot
  *      digest    32   BLAKE3 of all bytes before it

@@ -241,6 +241,8 @@ await t.test('what hexz key works on', async (t) => {
   await build({ source: at('disk.img'), target: at('plain.st'), concurrency: 1 })
   const file = (name: string): string =>
     `hexz key works on a snapshot in a regular file, which ${name} is not; name such a file`
+  const unused = (action: string, flag: string): string =>
+    `hexz key ${action} makes no use of ${flag}; see hexz key --help`
   const cases: [words: string, code: number, message: string][] = [
     ['list -', 2, file('standard input')],
     ['add - --recipient b.crt', 2, file('standard input')],
@@ -249,6 +251,11 @@ await t.test('what hexz key works on', async (t) => {
     ['list none.st', 3, 'none.st does not exist'],
     ['list .', 3, '. is a directory, not a snapshot'],
     ['list plain.st', 2, 'plain.st is not encrypted, so it has no keys'],
+    ['list k.st --passphrase-file none', 2, unused('list', '--passphrase-file')],
+    ['list k.st --recipient a.crt', 2, unused('list', '--recipient')],
+    ['remove k.st 0 --identity a.key', 2, unused('remove', '--identity')],
+    ['backup k.st k.keys --json', 2, unused('backup', '--json')],
+    ['add k.st --force', 2, unused('add', '--force')],
     ['remove k.st 16', 2, 'slot 16 is not a whole number from 0 to 15'],
     ['remove k.st 5', 2, 'slot 5 of k.st is empty; in use are 0, 1']
   ]
