@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import { constants } from 'node:os'
 import { errnoOf, isHexzError, systemLimit, UsageError, withRemedy } from '../errors.js'
 import { hideSecrets } from '../reader/http-url.js'
+import { removeUnfinished } from '../target/leftovers.js'
 import { targetError } from '../target/write-all.js'
 import { helpOf, kebab } from './command.js'
 import { commands } from './index.js'
@@ -105,6 +106,11 @@ async function main([name, ...argv]: readonly string[]): Promise<void> {
 
 /** One line on standard error, and the end. Waits for nothing: not for a reader of what was written, nor for a source. */
 function fail(error: unknown): void {
+  try {
+    removeUnfinished()
+  } catch {
+    // The line that is to come is about what ended the run.
+  }
   if (received !== undefined) {
     process.stderr.write(`hexz: stopped by ${received}${isEndless(argv) ? '' : ' before it was done'}\n`)
     dieBy(received)

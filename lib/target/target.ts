@@ -6,6 +6,7 @@ import { claimDevice, openDevice, refuseDevice, type TargetContent } from './dev
 import { createEarlyFlush, type EarlyFlush } from './early-flush.js'
 import { exists, isSame, nameOf, refuseSources, statIfThere } from './identity.js'
 import { groupIn, modeLike, openFolder, partialPath, syncFolder, takeOver } from './partial.js'
+import { forgetUnfinished, rememberUnfinished } from './leftovers.js'
 import { targetError, writeAll } from './write-all.js'
 
 /** Where bytes go. Nothing looks finished before `commit`; `discard` leaves what was there before. */
@@ -119,6 +120,7 @@ async function openPartial(
     throw exists(partial, `${partial} exists: another hexz is writing it, or one was killed`, 'removes it')
   })
   const own = await handle.stat()
+  rememberUnfinished(partial, own)
   if (old !== undefined) await takeOver(handle, old)
   else if (own.gid !== group) await handle.chmod(own.mode & 0o707).catch(() => undefined)
   const isOwn = async (): Promise<boolean> => isSame(own, await statIfThere(partial))
@@ -134,6 +136,7 @@ async function openPartial(
     const opened = await openFolder(folder, name)
     try {
       await (force ? rename(partial, path) : renameNew(partial, path))
+      forgetUnfinished(partial)
       await syncFolder(opened).catch((error: unknown) => {
         throw unsettled(error, name)
       })
@@ -143,6 +146,7 @@ async function openPartial(
   }
   const undo = async (): Promise<void> => {
     if (await isOwn()) await rm(partial, { force: true })
+    forgetUnfinished(partial)
   }
   return fileTarget({ name, handle, isBlank: true, isSeekable: true, early, flush, publish, undo })
 }

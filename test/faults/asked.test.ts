@@ -120,6 +120,21 @@ await t.test('what nobody caught ends a run like a signal: one line, and nothing
   }
 })
 
+await t.test('a target is removed also when nothing of the run comes to an end', async (t) => {
+  const cwd = await setUp(t)
+  const nodeOptions = preload(
+    `import files from 'node:fs/promises'; import { syncBuiltinESMExports } from 'node:module'
+     files.rm = files.unlink = () => new Promise(() => {}); syncBuiltinESMExports()`
+  )
+  const child = startCli(['build', '-', '-o', 'new.st', '--progress', 'none'], { cwd, nodeOptions })
+  child.stdin?.on('error', () => undefined).write(disk.subarray(0, MiB)) // and never ends
+  await until('the build is writing', () => existsSync(join(cwd, 'new.st.partial')))
+  child.kill('SIGTERM')
+  const { signal, stderr } = await finished(child)
+  t.same([signal, stderr], ['SIGTERM', 'hexz: stopped by SIGTERM before it was done\n'])
+  t.notMatch(readdirSync(cwd).join(), 'new.st')
+})
+
 await t.test('without threads, hexz works on with one', async (t) => {
   const cwd = await setUp(t)
   const worker = (body: string): string =>
