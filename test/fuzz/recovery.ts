@@ -117,7 +117,7 @@ export async function checkAgainstPages(
   { result, bytesAt, dataIn }: Recovered,
   report: Report
 ): Promise<void> {
-  for (const number of snapshot.root.pages.keys()) {
+  for (let number = 0; number < snapshot.root.pages.length; number++) {
     const page = await attempt(report, 'page', () => snapshot.page(number))
     if (!page.isOk || page.value.stream !== stream) continue
     let end = page.value.streamOffset
