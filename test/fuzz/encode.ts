@@ -7,11 +7,11 @@ import { writeFields } from '../../lib/format/bytes.js'
 import { blake3 } from '../../lib/format/digest.js'
 import { digestSnapshot, encodeFooter, encodeFooterBody, footerSize } from '../../lib/format/footer.js'
 import { encodeFrame, sealOverhead, type CodecName, type FrameFields } from '../../lib/format/frame.js'
-import { encodeHeader } from '../../lib/format/header.js'
 import { encodeIndexPage } from '../../lib/format/index-page.js'
 import { encodeIndexRoot } from '../../lib/format/index-root.js'
 import { encodeKeySlot } from '../../lib/format/key-slots.js'
 import { formatLimits } from '../../lib/limits.js'
+import { encodeAnyHeader } from './header.js'
 import {
   applyPatches,
   rawSizeOf,
@@ -63,7 +63,7 @@ export async function encode(model: Model): Promise<Buffer> {
 }
 
 async function layOut(model: Model): Promise<{ file: Buffer; isSettled: boolean }> {
-  const header = encodeHeader(model.header)
+  const header = encodeAnyHeader(model.header)
   applyPatches(header, model.headerPatches)
   fixChecksum(header)
   const { key } = model
