@@ -17,29 +17,35 @@ export interface Contents {
   readonly streams: ReadonlyMap<string, Buffer>
   readonly digest: Buffer
 }
+/** A stream in order: bytes, and sizes of holes, which may be larger than any memory. */
+export type Pieces = readonly (Buffer | number)[]
 
 /** By the index, any range (10, "Open" and "Read a range"). */
 export function openIndexed(file: Buffer, credentials: Credentials = {}) {
   const context = open(file, credentials)
   const { header } = context
   must(file.length >= header.framesOffset + footerSize, 'ends before a footer', 'incomplete')
-  const { rootOffset, rootSize, digest } = parseFooter(context, file.length - footerSize)
+  const { rootOffset, rootSize, digest: snapshot } = parseFooter(context, file.length - footerSize)
   must(rootOffset >= header.framesOffset, 'place of the root')
   const rootFrame = frameAt(context, rootOffset)
   must(rootFrame.size === rootSize, 'size of the root')
   const root = parseRoot(context, rootFrame)
-  must(snapshotDigest(context, root.plain).equals(digest), 'snapshot digest')
-  if (root.dictionary) {
-    const frame = frameAt(context, root.dictionary.offset)
-    must(frame.type === 1 && frame.size === root.dictionary.size, 'dictionary frame')
-    context.dictionary = plainOf(frame)
-    must(context.dictionary.length === root.dictionary.rawSize, 'size of the dictionary')
-    must(blake3(context.dictionary).equals(root.dictionary.digest), 'digest of the dictionary')
+  must(snapshotDigest(context, root.plain).equals(snapshot), 'snapshot digest')
+  /** Read when a block needs it. */
+  function dictionaryFor({ flags }: Frame): void {
+    if (flags === 0 || context.dictionary || !root.dictionary) return
+    const { offset, size, rawSize, digest } = root.dictionary
+    const frame = frameAt(context, offset)
+    must(frame.type === 1 && frame.size === size, 'dictionary frame')
+    const plain = plainOf(frame)
+    must(plain.length === rawSize, 'size of the dictionary')
+    must(blake3(plain).equals(digest), 'digest of the dictionary')
+    context.dictionary = plain
   }
-
   function chunkBytes(chunk: Chunk, stream: number): Buffer {
     const frame = frameAt(context, chunk.block)
     must(frame.type === 2 && frame.size === chunk.storedSize, 'block frame')
+    dictionaryFor(frame)
     const plain = blockPlain(context, frame)
     if (chunk.kind === 'repeat') must(plain.length === chunk.size, 'a repeat of a part')
     else {
@@ -84,7 +90,13 @@ export function openIndexed(file: Buffer, credentials: Credentials = {}) {
     }
     return Buffer.concat(parts)
   }
-  return { header, digest, pageCount: root.pages.length, sizes: root.streams.map(({ size }) => size), read }
+  return {
+    header,
+    digest: snapshot,
+    pageCount: root.pages.length,
+    sizes: root.streams.map(({ size }) => size),
+    read
+  }
 }
 
 export function readIndexed(file: Buffer, credentials: Credentials = {}): Contents {
@@ -105,9 +117,28 @@ interface Item {
 
 /** Front to back (10), with all that "Verify" asks for. */
 export function readForward(file: Buffer, credentials: Credentials = {}): Contents {
+  const { header, digest, pieces, areCountsRight } = readPieces(file, credentials)
+  must(areCountsRight, 'the root has other counts')
+  const whole = (piece: Buffer | number): Buffer => {
+    if (typeof piece !== 'number') return piece
+    must(piece <= 1024 * MiB, 'a hole that does not go into memory', 'unsupported')
+    return Buffer.alloc(piece)
+  }
+  const streams = new Map(header.names.map((name, k) => [name, Buffer.concat(pieces[k]?.map(whole) ?? [])]))
+  return { header, digest, streams }
+}
+
+/** Of a whole snapshot, with holes as sizes. */
+export interface InPieces extends Omit<Contents, 'streams'> {
+  readonly pieces: readonly Pieces[]
+  /** What the root has for people is right, too: a reader need not look (7), a writer must not get it wrong. */
+  readonly areCountsRight: boolean
+}
+
+export function readPieces(file: Buffer, credentials: Credentials = {}): InPieces {
   const context = open(file, credentials)
   const { header } = context
-  const outputs = header.names.map((): Buffer[] => [])
+  const outputs = header.names.map((): (Buffer | number)[] => [])
   const totals = header.names.map(() => ({
     size: 0,
     blocks: 0,
@@ -126,8 +157,9 @@ export function readForward(file: Buffer, credentials: Credentials = {}): Conten
 
   function put(item: Item): void {
     items.push(item)
-    outputs[stream]?.push(item.plain)
+    outputs[stream]?.push(item.kind === 'hole' ? item.size : item.plain)
     cursor += item.size
+    must(Number.isSafeInteger(cursor), 'size of a stream')
   }
   /** The page's entries are exactly the frames before it (8, "What lies where"). */
   function match(frame: Frame): void {
@@ -199,14 +231,17 @@ export function readForward(file: Buffer, credentials: Credentials = {}): Conten
     } else if (frame.type === 4) {
       const size = f.u64()
       must(size >= 1, 'size of a hole')
-      must(size <= 1024 * MiB, 'a hole that does not go into memory', 'unsupported')
-      put({ kind: 'hole', size, block: 0, storedSize: 0, plain: Buffer.alloc(size) })
+      put({ kind: 'hole', size, block: 0, storedSize: 0, plain: Buffer.alloc(0) })
     } else if (frame.type === 5) match(frame)
     else if (frame.type === 6) {
       must(items.length === 0, 'frames without a page')
       const root = parseRoot(context, frame)
       must(JSON.stringify(root.pages) === JSON.stringify(pages), 'the root has other pages')
-      must(JSON.stringify(root.streams) === JSON.stringify(totals), 'the root has other sizes')
+      must(
+        root.streams.every(({ size }, k) => size === totals[k]?.size),
+        'the root has other sizes'
+      )
+      const areCountsRight = JSON.stringify(root.streams) === JSON.stringify(totals)
       must((root.dictionary === undefined) === (dictionary === undefined), 'dictionary of the root')
       if (root.dictionary && dictionary) {
         const { offset, size, rawSize, digest } = root.dictionary
@@ -219,8 +254,7 @@ export function readForward(file: Buffer, credentials: Credentials = {}): Conten
       const footer = parseFooter(context, at + frame.size)
       must(footer.rootOffset === at, 'place of the root')
       must(snapshotDigest(context, root.plain).equals(footer.digest), 'snapshot digest')
-      const streams = new Map(header.names.map((name, k) => [name, Buffer.concat(outputs[k] ?? [])]))
-      return { header, streams, digest: footer.digest }
+      return { header, pieces: outputs, digest: footer.digest, areCountsRight }
     }
     at += frame.size
   }

@@ -13,6 +13,8 @@ import { attempt, checkZstd, Fields, MiB, must, offsetNonce, Refused, unseal } f
 export interface Credentials {
   readonly passphrase?: string
   readonly identity?: KeyObject
+  /** Whether a dictionary may be given to the bindings: they end the process over one whose tables are damaged. */
+  readonly isUsable?: (dictionary: Buffer) => boolean
 }
 export type Header = ReturnType<typeof parseHeader>
 /** Section 3. */
@@ -118,6 +120,7 @@ export interface Context {
   readonly header: Header
   readonly headerBytes: Buffer
   readonly seal: { readonly key: Buffer; readonly h: Buffer } | undefined
+  readonly isUsable: (dictionary: Buffer) => boolean
   dictionary?: Buffer
 }
 export function open(file: Buffer, credentials: Credentials): Context {
@@ -136,7 +139,7 @@ export function open(file: Buffer, credentials: Credentials): Context {
   const h = blake3(headerBytes)
   const slots = file.subarray(headerSize, header.framesOffset)
   const seal = header.encrypted ? { key: findKey(slots, h, credentials), h } : undefined
-  return { file, header, headerBytes, seal }
+  return { file, header, headerBytes, seal, isUsable: credentials.isUsable ?? (() => true) }
 }
 
 export interface Frame {
@@ -230,5 +233,6 @@ export function plainOf(frame: Frame, dictionary?: Buffer): Buffer {
 export function blockPlain(context: Context, frame: Frame): Buffer {
   if (frame.flags === 0) return plainOf(frame)
   must(context.dictionary !== undefined, 'a block needs a dictionary that is not there')
+  must(context.isUsable(context.dictionary), 'tables of the dictionary')
   return plainOf(frame, context.dictionary)
 }
