@@ -32,7 +32,7 @@ interface Running {
 
 /** Starts a command, and waits for so many lines of standard output. */
 async function start(args: readonly string[], cwd: string, lineCount: number): Promise<Running> {
-  const child = startCli(args, { cwd, env })
+  const child = startCli(args, { cwd, ...(args[1] === 'e.st' ? { env } : {}) })
   let stdout = ''
   let stderr = ''
   child.stderr?.on('data', (text: Buffer) => (stderr += text.toString()))
