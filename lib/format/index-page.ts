@@ -128,6 +128,20 @@ export function findBlock(
   return undefined
 }
 
+/** The same for all entries of a page; 0 for holes. */
+export function blockSizesOf({ entries }: IndexPage): Uint32Array {
+  const sizes = new Uint32Array(entries.length)
+  for (let index = entries.length - 1; index >= 0; index--) {
+    const entry = entries[index]
+    const next = entries[index + 1]
+    if (entry === undefined || entry.kind === 'hole') continue
+    const isShared =
+      entry.kind === 'block' && next?.kind === 'block' && next.blockOffset === entry.blockOffset
+    sizes[index] = isShared ? (sizes[index + 1] ?? 0) : entry.innerOffset + entry.rawSize
+  }
+  return sizes
+}
+
 export const isHoleAt = ({ kinds: column }: PageColumns, index: number): boolean => column[index] === 2
 export const isRepeatAt = ({ kinds: column }: PageColumns, index: number): boolean => column[index] === 1
 

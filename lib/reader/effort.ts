@@ -17,7 +17,7 @@ export function createEffort({ name, size }: Pick<ByteSource, 'name' | 'size'>):
     spend(spent) {
       left -= spent
       if (left < 0)
-        throw new LimitError(`${name} is made of too many frames that say the same to search`, {
+        throw new LimitError(`${name} holds too many frames that decode to nothing new to search all of it`, {
           where: name
         })
     },

@@ -10,6 +10,8 @@ export interface Placed {
 /** What was put in place on the word of checksums alone, until an index page tells. */
 export interface Provisional {
   add(placed: Placed): void
+  /** Bytes of the stream were overwritten: nothing that touches them is there any more. */
+  forget(start: number, end: number): void
   /**
    * Holds what was placed against a page that describes that part of the stream, and forgets it.
    *
@@ -25,6 +27,9 @@ export function createProvisional(countMax: number): Provisional {
     add(one) {
       placed.push(one)
       if (placed.length > 2 * countMax) placed = placed.slice(-countMax)
+    },
+    forget(start, end) {
+      placed = placed.filter((one) => one.offset + one.size <= start || one.offset >= end)
     },
     judge(page) {
       const entries = new Map<number, Entry>()

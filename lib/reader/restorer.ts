@@ -9,9 +9,10 @@ import {
   frameHeaderSize,
   type FrameTypeName
 } from '../format/frame.js'
-import { decodeIndexPage, entriesOf, type Entry, type IndexPage } from '../format/index-page.js'
+import { blockSizesOf, decodeIndexPage, entriesOf, type Entry, type IndexPage } from '../format/index-page.js'
 import { decodeIndexRoot } from '../format/index-root.js'
 import { formatLimits, memoryLimits } from '../limits.js'
+import { countOutput, freeOutput } from '../workers/collect.js'
 import { shareDictionary, type SharedDictionary } from '../workers/prepared.js'
 import { createBlockReader } from './block-reader.js'
 import type { ByteSource } from './byte-source.js'
@@ -160,7 +161,10 @@ export function createRestorer(context: RestoreContext, stream: number, target: 
         at += raw.length
       }
       if (at === end) return
-      if (!settled.touches(offset, end)) await takeBack(offset, at - offset)
+      if (!settled.touches(offset, end)) {
+        provisional.forget(offset, at)
+        await takeBack(offset, at - offset)
+      }
       throw contradicts(found.offset, 'the repeats there are not as long as their frame says')
     })
   }
@@ -181,23 +185,24 @@ export function createRestorer(context: RestoreContext, stream: number, target: 
     for (const { offset, size } of right) recovered.add(offset, offset + size)
     for (const { offset, size, digest } of wrong) if (digest !== undefined) await takeBack(offset, size)
     const known = new Set(right.map((one) => one.offset))
+    const blockSizes = blockSizesOf(page)
     let offset = page.streamOffset
-    for (const entry of page.entries) {
+    for (const [index, entry] of page.entries.entries()) {
       const end = offset + entry.rawSize
-      if (!known.has(offset) || !recovered.has(offset, end)) await restoreEntry(entry, offset)
+      const isThere = known.has(offset) && recovered.has(offset, end)
+      if (!isThere) await restoreEntry(entry, offset, blockSizes[index])
       offset = end
     }
     settled.add(page.streamOffset, offset)
     placer.moveTo(offset)
   }
 
-  const restoreEntry = async (entry: Entry, offset: number): Promise<void> => {
+  const restoreEntry = async (entry: Entry, offset: number, blockSize: number | undefined): Promise<void> => {
     const end = offset + entry.rawSize
     if (entry.kind === 'hole') {
       recovered.add(offset, end)
       return
     }
-    const blockSize = entry.kind === 'repeat' ? entry.rawSize : undefined
     const raw = await attempt(() => blocks.read({ ...entry, blockSize }))
     if (raw !== undefined) await write(offset, raw)
     else if (recovered.touches(offset, end)) await takeBack(offset, entry.rawSize)
@@ -218,12 +223,17 @@ export function createRestorer(context: RestoreContext, stream: number, target: 
     return shareDictionary(plain, blake3(plain).toString('hex'))
   }
 
-  const pageOf = async ({ offset, header, bytes }: FoundFrame): Promise<IndexPage> => {
-    if (structure === undefined) {
-      effort.spend(header.rawSize)
-      const plain = await decodeIndexBytes(header.codec, bytes.subarray(frameHeaderSize), header.rawSize)
-      return decodeIndexPage(plain, source.name)
-    }
+  /** Of a page or root that nothing vouches for. */
+  const indexBytesOf = async ({ header, bytes }: FoundFrame): Promise<Uint8Array> => {
+    effort.spend(header.rawSize)
+    if (header.rawSize > memoryLimits.decodeGarbageMax) await freeOutput()
+    else countOutput(header.rawSize, memoryLimits.decodeGarbageMax)
+    return decodeIndexBytes(header.codec, bytes.subarray(frameHeaderSize), header.rawSize)
+  }
+
+  const pageOf = async (found: FoundFrame): Promise<IndexPage> => {
+    if (structure === undefined) return decodeIndexPage(await indexBytesOf(found), source.name)
+    const { offset } = found
     const number = pageAfter(structure.root, offset - 1)
     if (structure.root.pages.at(number)?.handle.offset !== offset)
       throw contradicts(offset, 'the index page there is none that the root names')
@@ -231,11 +241,9 @@ export function createRestorer(context: RestoreContext, stream: number, target: 
   }
 
   const takeOpened = async (found: FoundFrame): Promise<void> => {
-    const { header, bytes, offset } = found
+    const { header, offset } = found
     if (header.type === 'root' && structure === undefined) {
-      effort.spend(header.rawSize)
-      const plain = await decodeIndexBytes(header.codec, bytes.subarray(frameHeaderSize), header.rawSize)
-      streamSize = decodeIndexRoot(plain, source.name).streams[stream]?.size
+      streamSize = decodeIndexRoot(await indexBytesOf(found), source.name).streams[stream]?.size
       recovered.remove(streamSize ?? 0, Number.MAX_SAFE_INTEGER) // what was placed behind the end is wrong
     }
     if (header.type === 'dictionary' && dictionary === undefined) dictionary = await dictionaryOf(found)
