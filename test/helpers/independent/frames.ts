@@ -190,8 +190,10 @@ function parseFrame(bytes: Buffer, offset: number, header: Header): Frame {
   must(codec <= 2, `codec ${codec}`, 'unsupported')
   must(flags <= 1, `frame flags ${flags}`, 'unsupported')
   must(flags === 0 || (type === 2 && codec === 2), 'a dictionary where none can be')
-  must([1, 2, 5, 6].includes(type) ? type === 2 || codec !== 1 : codec === 0, 'codec of a frame')
-  must(stream < ([2, 3, 4, 5].includes(type) ? header.names.length : 1), 'stream of a frame')
+  // Fields that have no meaning for a type are not looked at.
+  must(![1, 5, 6].includes(type) || codec !== 1, 'codec of a frame')
+  must(type !== 7 || (codec === 0 && stream === 0 && rawSize === 0), 'fields of a sealed frame')
+  must(![2, 3, 4, 5].includes(type) || stream < header.names.length, 'stream of a frame')
   if (type === 2) must(rawSize >= 1 && payloadSize >= 8, 'size of a block')
   if (type === 3) must(payloadSize >= 6 && payloadSize % 6 === 0, 'size of a repeat frame')
   if (type === 4) must(payloadSize === 8, 'size of a hole frame')
