@@ -1,6 +1,7 @@
 import { UsageError } from '../errors.js'
 import type { RangeOptions, Snapshot } from '../reader/open-snapshot.js'
 import { mixedTarget, restoreInPlace } from '../reader/restore-in-place.js'
+import { checkCapacity } from '../target/device.js'
 import type { FileTarget, Target } from '../target/target.js'
 import { defaultWorkerCount } from '../workers/pool.js'
 import { isSet, type Arguments, type Command } from './command.js'
@@ -166,6 +167,7 @@ async function copyToFile(
   { snapshot, stream, range, progress, signal }: Job,
   target: FileTarget
 ): Promise<void> {
+  checkCapacity(target.name, target.capacity, range.end - range.start)
   for await (const run of snapshot.writeTo(target, stream, range)) {
     signal.throwIfAborted()
     const at = run.offset - range.start

@@ -68,7 +68,7 @@ export const keygen: Command = {
     const { privateKey, certificate, publicKey } = await pair
     await writeNew(keyPath, privateKey, 0o600)
     await writeNew(certificatePath, certificate, 0o644).catch(async (error: unknown) => {
-      await rm(keyPath)
+      await rm(keyPath).catch(() => undefined)
       throw error
     })
     process.stdout.write(
@@ -101,9 +101,9 @@ async function writeNew(path: string, text: string, mode: number): Promise<void>
     await handle.writeFile(text)
     await handle.sync()
   } catch (error) {
-    await rm(path)
+    await rm(path).catch(() => undefined)
     throw targetError(error, path)
   } finally {
-    await handle.close()
+    await handle.close().catch(() => undefined)
   }
 }

@@ -1,5 +1,5 @@
 import { constants, fstatSync, read, readSync, type Stats } from 'node:fs'
-import { open, rm } from 'node:fs/promises'
+import { open, unlink, type FileHandle } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { randomUUID } from 'node:crypto'
@@ -41,9 +41,12 @@ export async function openFileBytes(path: string): Promise<ByteSource> {
   const handle = await open(path, constants.O_RDONLY).catch((error: unknown) => {
     throw sourceError(error, path)
   })
-  const stats = await handle.stat()
-  if (stats.isFile()) return descriptorBytes(handle.fd, path, stats.size, () => handle.close())
-  await handle.close()
+  const stats = await handle.stat().catch(async (error: unknown) => {
+    await closeQuietly(handle)
+    throw sourceError(error, path)
+  })
+  if (stats.isFile()) return descriptorBytes(handle.fd, path, stats.size, () => closeQuietly(handle))
+  await closeQuietly(handle)
   if (stats.isDirectory())
     throw new SourceError('SOURCE_UNREADABLE', `${path} is a directory, not a snapshot`, { where: path })
   throw new SourceError(
@@ -52,6 +55,9 @@ export async function openFileBytes(path: string): Promise<ByteSource> {
     { where: path }
   )
 }
+
+/** Of a file that was only read, or that is gone when it is closed: a failure says nothing about any bytes. */
+const closeQuietly = (handle: FileHandle): Promise<void> => handle.close().catch(() => undefined)
 
 /**
  * Copies a source that can't be read at any offset into a temporary file without a name, which the system
@@ -65,7 +71,7 @@ export async function spool(source: Source, folder: string = tmpdir()): Promise<
     throw targetError(error, path)
   })
   try {
-    await rm(path).catch((error: unknown) => {
+    await unlink(path).catch((error: unknown) => {
       throw targetError(error, path)
     })
     let size = 0
@@ -73,9 +79,9 @@ export async function spool(source: Source, folder: string = tmpdir()): Promise<
       await writeAll(handle.fd, [piece], `the temporary file in ${folder}`, size)
       size += piece.length
     }
-    return descriptorBytes(handle.fd, source.name, size, () => handle.close())
+    return descriptorBytes(handle.fd, source.name, size, () => closeQuietly(handle))
   } catch (error) {
-    await handle.close()
+    await closeQuietly(handle)
     throw error
   } finally {
     await source.close()

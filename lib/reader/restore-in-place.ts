@@ -1,8 +1,9 @@
 import { isZero } from '../chunking/zero.js'
-import { HexzError, isHexzError, TargetError } from '../errors.js'
+import { HexzError, isHexzError } from '../errors.js'
 import { blake3 } from '../format/digest.js'
 import { memoryLimits } from '../limits.js'
 import { readBuffer } from '../memory.js'
+import { checkCapacity } from '../target/device.js'
 import type { InPlaceTarget } from '../target/in-place.js'
 import type { Snapshot } from './open-snapshot.js'
 
@@ -43,12 +44,7 @@ export async function restoreInPlace(
 ): Promise<RestoreResult> {
   const { stream, start, end, signal, onChange, onProgress } = options
   const size = end - start
-  if (target.isDevice && target.size < size)
-    throw new TargetError(
-      'TARGET_FULL',
-      `${target.name} has ${target.size} bytes, and ${size} are to go there; nothing was written`,
-      { where: target.name, expected: size, found: target.size }
-    )
+  if (target.isDevice) checkCapacity(target.name, target.size, size)
   const writer = createWriter(target, onChange)
   try {
     for await (const region of differing(snapshot, target, options)) {

@@ -36,8 +36,8 @@ export async function openSource(path: string): Promise<Source> {
     const size = await sizeOf(stats, path, path)
     return handleSource({ fd, name: path, stats, size, start: 0, close })
   } catch (error) {
-    await close()
-    throw error
+    await close().catch(() => undefined)
+    throw sourceError(error, path)
   }
 }
 
@@ -122,11 +122,15 @@ function handleSource(file: OpenFile): Source {
       ahead.catch(() => undefined) // met when its turn comes, or nobody asks any more
       yield piece
     }
-    if (isFile) checkUnchanged(await statDescriptor(fd, { bigint: true }), file, total)
+    if (!isFile) return
+    const after = await statDescriptor(fd, { bigint: true }).catch((error: unknown) => {
+      throw sourceError(error, name)
+    })
+    checkUnchanged(after, file, total)
   }
   async function close(): Promise<void> {
     await ahead?.catch(() => undefined)
-    await file.close()
+    await file.close().catch(() => undefined) // it was only read
   }
   const isPipe = !before.isFile() && !before.isBlockDevice()
   const source = { name, size, isPipe, isFile, read: readPieces, close }

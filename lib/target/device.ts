@@ -67,3 +67,13 @@ export async function claimDevice(
     return undefined // it may be written though not read; the descriptor was opened by who may
   })
 }
+
+/** Told before anything is written. */
+export function checkCapacity(name: string, capacity: number | undefined, size: number): void {
+  if (capacity === undefined || capacity >= size) return
+  throw new TargetError(
+    'TARGET_FULL',
+    `${name} has ${capacity} bytes, and ${size} are to go there; nothing was written`,
+    { where: name, expected: size, found: capacity }
+  )
+}

@@ -73,11 +73,11 @@ export async function openInPlaceTarget(
       writeAt: (offset, piece) => writeAll(handle.fd, [piece], path, offset),
       setSize: (newSize) => handle.truncate(newSize).catch(inWords),
       sync: () => handle.sync().catch(inWords),
-      close: () => handle.close()
+      close: () => handle.close().catch(() => undefined) // after `sync` there is nothing that it could tell
     }
   } catch (error) {
-    await handle.close()
-    throw error
+    await handle.close().catch(() => undefined)
+    throw targetError(error, path)
   }
 }
 

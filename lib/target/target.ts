@@ -2,6 +2,7 @@ import { constants, type Stats } from 'node:fs'
 import { lstat, open, realpath, rename, rm, stat, type FileHandle } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { errnoOf, TargetError } from '../errors.js'
+import { deviceSize } from '../source/file-source.js'
 import { claimDevice, openDevice, refuseDevice, type TargetContent } from './device.js'
 import { createEarlyFlush, type EarlyFlush } from './early-flush.js'
 import { exists, isSame, nameOf, refuseSources, statIfThere } from './identity.js'
@@ -28,6 +29,8 @@ export interface FileTarget extends Target {
   readonly isSeekable: boolean
   /** Whether what is not written reads back as zeros: true for a fresh file, false for a device. */
   readonly isBlank: boolean
+  /** Of a block device: bytes that it has, when the system tells. */
+  readonly capacity?: number | undefined
   writeAt(offset: number, piece: Uint8Array): Promise<void>
   /** For threads that write themselves, at any offset. */
   readonly fd: number
@@ -112,17 +115,27 @@ async function openPartial(
     await rm(partial, { force: true }).catch((error: unknown) => {
       throw targetError(error, partial)
     })
-  const group = await groupIn(folder)
+  const group = await groupIn(folder).catch((error: unknown) => {
+    throw targetError(error, name)
+  })
   const newMode = modeLike(await Promise.all(sources.map(statIfThere)), group)
   // Private from the start: who has it open before its mode is narrowed reads all that is written later.
   const handle = await open(partial, 'wx+', old === undefined ? newMode : 0o600).catch((error: unknown) => {
     if (errnoOf(error) !== 'EEXIST') throw targetError(error, name)
     throw exists(partial, `${partial} exists: another hexz is writing it, or one was killed`, 'removes it')
   })
-  const own = await handle.stat()
-  rememberUnfinished(partial, own)
-  if (old !== undefined) await takeOver(handle, old)
-  else if (own.gid !== group) await handle.chmod(own.mode & 0o707).catch(() => undefined)
+  const prepare = async (): Promise<Stats> => {
+    const stats = await handle.stat()
+    rememberUnfinished(partial, stats)
+    if (old !== undefined) await takeOver(handle, old)
+    else if (stats.gid !== group) await handle.chmod(stats.mode & 0o707).catch(() => undefined)
+    return stats
+  }
+  const own = await prepare().catch(async (error: unknown) => {
+    await rm(partial, { force: true }).catch(() => undefined)
+    await handle.close().catch(() => undefined)
+    throw targetError(error, name)
+  })
   const isOwn = async (): Promise<boolean> => isSame(own, await statIfThere(partial))
   const early = createEarlyFlush(handle)
   const flush = async (): Promise<void> => {
@@ -141,7 +154,7 @@ async function openPartial(
         throw unsettled(error, name)
       })
     } finally {
-      await opened?.close()
+      await opened?.close().catch(() => undefined) // the sync has told all there is to tell
     }
   }
   const undo = async (): Promise<void> => {
@@ -179,7 +192,7 @@ async function openInPlace(
   const handle = await opened.catch((error: unknown) => {
     throw error instanceof TargetError ? error : targetError(error, path)
   })
-  const isBlock = (await handle.stat()).isBlockDevice()
+  const isBlock = existing.isBlockDevice()
   const flush = async (): Promise<void> => {
     if (isBlock) await handle.sync()
     await handle.close()
@@ -190,6 +203,7 @@ async function openInPlace(
     handle,
     isBlank: false,
     isSeekable: isBlock,
+    capacity: isBlock ? await deviceSize(existing.rdev) : undefined,
     flush,
     publish: nothing,
     undo: nothing
@@ -201,6 +215,7 @@ interface FileTargetParts {
   readonly handle: FileHandle
   readonly isBlank: boolean
   readonly isSeekable: boolean
+  readonly capacity?: number | undefined
   readonly early?: EarlyFlush
   /** Makes what was written durable and closes the handle. */
   readonly flush: () => Promise<void>
@@ -211,7 +226,7 @@ interface FileTargetParts {
 }
 
 function fileTarget(parts: FileTargetParts): FileTarget {
-  const { name, handle, isBlank, isSeekable, early, flush, publish, undo } = parts
+  const { name, handle, isBlank, isSeekable, capacity, early, flush, publish, undo } = parts
   const inWords = (error: unknown): never => {
     throw error instanceof TargetError ? error : targetError(error, name)
   }
@@ -236,7 +251,7 @@ function fileTarget(parts: FileTargetParts): FileTarget {
   const discard = async (): Promise<void> => {
     await committing?.catch(() => undefined) // told by commit()
     if (isCommitted) return
-    await undo()
+    await undo().catch(() => undefined) // what went wrong first is told; the next run finds what is left
     await early?.end().catch(() => undefined) // the handle must not be closed under it
     await handle.close().catch(() => undefined) // closed already when finish() failed half-way
   }
@@ -244,6 +259,7 @@ function fileTarget(parts: FileTargetParts): FileTarget {
     name,
     isBlank,
     isSeekable,
+    capacity,
     async write(pieces) {
       await writeAll(handle.fd, pieces, name)
       wrote(pieces.reduce((sum, piece) => sum + piece.length, 0))

@@ -199,3 +199,15 @@ await t.test('what only a file can hold does not go to a device', { skip: skipLo
   )
   t.strictSame(contentsOf(cwd), before, 'nothing was made or changed')
 })
+
+await t.test('a device that is too small is not touched', { skip: skipLoop }, async (t) => {
+  const { cwd, device } = await setUp(t)
+  writeFileSync(join(cwd, 'large.img'), Buffer.concat([cipherBytes(deviceSize, 2), Buffer.from('more')]))
+  await build({ source: join(cwd, 'large.img'), target: join(cwd, 'large.st'), concurrency: 1 })
+  const message = `${device.path} has ${deviceSize} bytes, and ${deviceSize + 4} are to go there; nothing was written`
+  for (const how of ['--force', '--in-place']) {
+    const run = await runCli(['extract', 'large.st', '-o', device.path, how], { cwd })
+    failsWith(t, run, { code: 4, message }, how)
+  }
+  t.ok(readFileSync(device.path).equals(Buffer.alloc(deviceSize)), 'it has the zeros that it had')
+})
