@@ -35,7 +35,7 @@ export interface RecoverResult {
   readonly lost: readonly Range[]
   /** Ranges of the file that are no intact frames, or frames that cannot be what they say. */
   readonly damage: readonly Range[]
-  /** What is wrong with the snapshot as a whole, where footer, root or a last check tell; its message. */
+  /** What is wrong with the snapshot as a whole, where neither its end is missing nor damage tells; the message of `verifySnapshot`. */
   readonly fault?: string
 }
 
@@ -76,10 +76,13 @@ export async function recoverStream(
       }
     }
     const { recovered, lost, streamSize } = restorer.result()
-    const isSound = structure !== undefined && lost.length === 0 && damage.list().length === 0
+    const isBare = damage.list().length === 0 // nothing else tells what is wrong
+    const isSound = structure !== undefined && lost.length === 0 && isBare
     const fault = isSound
       ? await faultOf(checkContents(source, structure, { concurrency, signal }))
-      : read.fault
+      : isBare
+        ? read.fault
+        : undefined
     const first = recovered[0]
     return {
       isComplete: isSound && fault === undefined,
@@ -105,6 +108,7 @@ async function inspect(
   try {
     return { structure: await readUnlocked(source, header, sealing) }
   } catch (error) {
+    if (error instanceof CorruptError && error.code === 'INCOMPLETE') return {}
     if (isDamage(error)) return { fault: error.message }
     throw error
   }

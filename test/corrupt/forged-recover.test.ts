@@ -11,9 +11,6 @@ const a = Buffer.alloc(512, 'a')
 const b = Buffer.alloc(512, 'b')
 const largest = Number.MAX_SAFE_INTEGER
 
-const cutShort =
-  'f.st is incomplete: it does not end with a footer, because it was cut off or something was appended; hexz recover gets back what is whole'
-
 /** A forgery of one stream, its first chunk `a`. */
 function begun(): { forgery: Forgery; block: { offset: number; size: number } } {
   const forgery = createForgery()
@@ -37,7 +34,6 @@ await t.test('recover: a hole or repeat that runs past 2^53 takes no place', asy
         recovered: [range(0, largest)],
         lost: [],
         damage: [range(odd.offset, odd.offset + odd.size)],
-        fault: cutShort,
         bytes: 'a512'
       },
       what
@@ -59,7 +55,6 @@ await t.test(
       recovered: [range(0, 512), range(1536, 2560)],
       lost: [range(512, 1536)],
       damage: [range(noise.offset, noise.offset + noise.size)],
-      fault: cutShort,
       bytes: 'a512 01536 b512'
     })
   }
