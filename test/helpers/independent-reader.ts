@@ -74,7 +74,8 @@ export function openIndexed(file: Buffer, credentials: Credentials = {}) {
       if (page.streamOffset >= stop) break
       const frame = frameAt(context, page.offset)
       must(frame.type === 5, 'a page is no page')
-      const parsed = parsePage(context, frame)
+      const before = root.pages[root.pages.indexOf(page) - 1]
+      const parsed = parsePage(context, frame, before ? before.offset + before.size : header.framesOffset)
       must(
         JSON.stringify(parsed.ref) === JSON.stringify(page) && parsed.end === end,
         'a page is not what the root says'
@@ -153,7 +154,7 @@ export function readPieces(file: Buffer, credentials: Credentials = {}): InPiece
   const pages: PageRef[] = []
   let dictionary: { readonly frame: Frame; readonly plain: Buffer } | undefined
   let items: Item[] = []
-  let [at, stream, cursor, pageStart] = [header.framesOffset, 0, 0, 0]
+  let [at, stream, cursor, pageStart, framesStart] = [header.framesOffset, 0, 0, 0, header.framesOffset]
 
   function put(item: Item): void {
     items.push(item)
@@ -163,7 +164,8 @@ export function readPieces(file: Buffer, credentials: Credentials = {}): InPiece
   }
   /** The page's entries are exactly the frames before it (8, "What lies where"). */
   function match(frame: Frame): void {
-    const { ref, entries, end } = parsePage(context, frame)
+    const { ref, entries, end } = parsePage(context, frame, framesStart)
+    framesStart = frame.offset + frame.size
     const total = totals[stream]
     must(
       frame.stream === stream && ref.streamOffset === pageStart && end === cursor && total !== undefined,

@@ -25,15 +25,13 @@ export function snapshotTarget(samples: readonly Sample[], library: Library = he
     share: 860,
     async make(words, keep): Promise<Input> {
       const damaged = await damage(samples, words, keep)
-      const { sample, file, story } = damaged
-      const credentials = credentialsOf(sample)
       return {
-        bytes: file,
-        story: [sample.name, ...story],
+        bytes: damaged.file,
+        story: [damaged.sample.name, ...damaged.story],
         async check(report) {
-          const context = { library, damaged, credentials, original, report, random: randomOf(...words, 1) }
-          const outcome = await check(context)
-          return () => compareWithOracle(file, credentials, outcome, report)
+          const context = { library, damaged, original, report, random: randomOf(...words, 1) }
+          const { compare } = await checkSnapshot(context)
+          return compare
         }
       }
     },
@@ -49,10 +47,11 @@ interface Passphrase {
 const credentialsOf = ({ isEncrypted }: Sample): Passphrase =>
   isEncrypted ? { passphrase: fuzzPassphrase } : {}
 
-interface Context {
+/** What a snapshot is checked with. */
+export interface Context {
   readonly library: Library
   readonly damaged: Damaged
-  readonly credentials: Passphrase
+  /** The sample, open. */
   readonly original: (sample: Sample) => Promise<Snapshot>
   readonly report: Report
   readonly random: Random
@@ -60,10 +59,22 @@ interface Context {
 
 const sourceOf = ({ damaged }: Context): ReturnType<typeof memorySource> => memorySource(damaged.file, 'x.st')
 
-/** Reads it in all ways, and gives what came of verifying and of reading. */
-async function check(context: Context): Promise<LibraryOutcome> {
-  const { library, damaged, credentials, original, report, random } = context
+/** Reads it in all ways; `compare` holds what came of that against format.md. */
+export async function checkSnapshot(
+  context: Context
+): Promise<LibraryOutcome & { readonly compare: () => void }> {
+  const { sample, file } = context.damaged
+  const outcome = await readAll(context)
+  return {
+    ...outcome,
+    compare: () => compareWithOracle(file, credentialsOf(sample), outcome, context.report)
+  }
+}
+
+async function readAll(context: Context): Promise<LibraryOutcome> {
+  const { library, damaged, original, report, random } = context
   const { sample } = damaged
+  const credentials = credentialsOf(sample)
   const verified = await attempt(report, 'verify', async () => {
     const { footer } = await library.verifySnapshot(sourceOf(context), { concurrency: 0, ...credentials })
     return { digest: footer.snapshotDigest }
@@ -104,10 +115,10 @@ async function checkRecovery(
   snapshot: Snapshot | undefined,
   streams: readonly StreamOutcome[] | undefined
 ): Promise<void> {
-  const { library, damaged, credentials, report, random } = context
+  const { library, damaged, report, random } = context
   const { sample, file, isDamaged, isCut } = damaged
   const number = random.below(random.chance(90) ? sample.plain.length : 3)
-  const options = { stream: number, ...credentials }
+  const options = { stream: number, ...credentialsOf(sample) }
   const recovered = await recover(library.recoverStream, sourceOf(context), options, report)
   if (!recovered.isOk) {
     const hasNoMagic = file.length < 8 && recovered.code === 'NOT_A_SNAPSHOT'

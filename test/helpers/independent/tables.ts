@@ -33,10 +33,11 @@ export interface PageRef {
   readonly digest: string
 }
 
-/** Section 6; `end` is the stream offset behind the last entry. */
+/** Section 6; `start` is where the frames begin that it describes, `end` the stream offset behind the last entry. */
 export function parsePage(
   context: Context,
-  frame: Frame
+  frame: Frame,
+  start: number
 ): { ref: PageRef; entries: (Chunk | Hole)[]; end: number } {
   const { framesOffset, encrypted } = context.header
   const plain = plainOf(frame)
@@ -75,6 +76,7 @@ export function parsePage(
       const block = (difference + blockEnd) % 2 ** 48
       blockEnd = block + storedSize
       must(block >= framesOffset && blockEnd <= frame.offset, 'place of a block')
+      must(kind === 1 || block >= start, 'a block of another page')
       const chunk: Chunk = {
         kind: kind === 0 ? 'block' : 'repeat',
         streamOffset: end,
