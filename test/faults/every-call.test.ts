@@ -31,6 +31,7 @@ await t.test('every call of a build fails once', async (t) => {
     t,
     {
       name: 'build of a pipe, --force',
+      sparedCall: 'stat',
       args: ['build', '-', '-o', 'new.st', '--force', ...flags],
       files: { 'new.st': Buffer.from('what was there before') },
       stdin: disk,

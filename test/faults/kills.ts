@@ -94,7 +94,10 @@ export async function kill(folder: string, count: number, seed: number): Promise
     if (isKeyed === true && left === 'after') continue // there is nothing to be done again
     const second = await runCli(again.split(' '), { cwd: folder })
     const then = await state()
-    if (second.code !== 0) lists.failed.push(told(`run again: ${second.stderr.trim()}`))
+    if (second.code !== 0)
+      lists.failed.push(
+        told(`run again, ended with ${second.code ?? second.signal}: ${second.stderr.trim()}`)
+      )
     else if (then !== 'after') bad.push(told(`run again, what is left is ${then}`))
     const partial = readdirSync(folder).filter((name) => name.endsWith('.partial'))
     if (partial.length > 0) bad.push(told(`run again, ${partial.join()} is left`))

@@ -1,0 +1,39 @@
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import t from 'tap'
+import { build } from '../../lib/index.js'
+import { mixedBytes, zeroBytes } from '../helpers/data.js'
+import { failsEverywhere, makeFaults, noFaults, tellCounts, type FaultCase } from '../helpers/every-call.js'
+
+const disk = Buffer.concat([mixedBytes(70_000, 1), zeroBytes(30_000)])
+/** Differs from it in three places. */
+const other = Buffer.concat([mixedBytes(20_000, 2), disk.subarray(20_000, 65_000)])
+const flags = ['--concurrency', '1', '--progress', 'none']
+
+await t.test('every call of a restore in place and of a recover fails once', async (t) => {
+  const faults = makeFaults(t)
+  if (faults === undefined) {
+    t.pass('not run', { skip: noFaults })
+    return
+  }
+  const at = (name: string): string => join(faults.folder, name)
+  writeFileSync(at('disk.img'), disk)
+  await build({ source: at('disk.img'), target: at('a.st'), concurrency: 1 })
+  const snapshot = readFileSync(at('a.st'))
+  const target = 'new.img'
+  const cases: readonly Omit<FaultCase, 'target' | 'result'>[] = [
+    {
+      name: 'extract --in-place',
+      args: ['extract', 'a.st', '-o', target, '--in-place', ...flags],
+      files: { 'a.st': snapshot, [target]: other },
+      inPlace: true
+    },
+    {
+      name: 'recover',
+      args: ['recover', 'a.st', '-o', target, '--progress', 'none'],
+      files: { 'a.st': snapshot }
+    }
+  ]
+  for (const one of cases) await failsEverywhere(t, { ...one, target, result: disk }, faults)
+  tellCounts(t)
+})
