@@ -155,8 +155,9 @@ export async function decodeIndexBytes(
 async function decodeIndexZstd(stored: Uint8Array, rawSize: number): Promise<Uint8Array> {
   const stated = withStatedSize(stored, rawSize, limits.zstdWindowSizeMax)
   if (stated === undefined) throw broken('zstd', rawSize)
+  const { asyncZstd } = bindings // one that is not installed is no damage
   try {
-    return await bindings.asyncZstd.decompress(stated)
+    return await asyncZstd.decompress(stated)
   } catch (cause) {
     throw broken('zstd', rawSize, undefined, cause)
   }

@@ -73,8 +73,8 @@ await t.test('mistakes and sources that are none', async (t) => {
     failsWith(t, await runCli(['predict', ...args], { cwd }), { code, message }, words)
   })
   const empty = await runCli(['predict', '-'], { cwd })
-  t.equal(empty.code, 0)
-  t.match(empty.stdout.toString(), /^standard input: 0 B, all of it read in /)
+  const message = 'standard input gave no bytes: what should have sent them may have failed'
+  failsWith(t, empty, { code: 3, message }, 'nothing')
 })
 
 await t.test('a signal ends it while a pipe is silent', async (t) => {
