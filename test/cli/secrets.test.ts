@@ -103,7 +103,8 @@ await t.test('the same in the library', async (t) => {
   const { at } = await setUp(t)
   const path = at('plain.st')
   const target = { writeAt: () => Promise.resolve() }
-  const message = `KeyError NOT_ENCRYPTED: ${notEncrypted(path)}`
+  const words = notEncrypted(path).replace('--allow-plain', 'option allowPlain')
+  const message = `KeyError NOT_ENCRYPTED: ${words}`
   const { createPrivateKey } = await import('node:crypto')
   for (const credentials of [{ passphrase }, { identity: createPrivateKey(pair.privateKey) }]) {
     t.equal(await rejected(openSnapshot(path, credentials)), message)
