@@ -66,11 +66,14 @@ export const having = (what: string, ...functions: readonly string[]): Kind =>
 export const workerPool = having('a pool, as createWorkerPool() gives', 'run', 'close')
 export const slabPool = having('a pool of slabs, as createSlabPool() gives', 'acquire')
 
-export const iterable = kind(
-  'an async iterable of bytes',
-  (value) =>
-    isObject(value) && typeof (value as Partial<AsyncIterable<unknown>>)[Symbol.asyncIterator] === 'function'
-)
+/** Bytes themselves can be iterated, too, but give numbers. */
+export const iterable = kind('an async iterable of bytes', (value) => {
+  if (!isObject(value) || ArrayBuffer.isView(value)) return false
+  const { [Symbol.asyncIterator]: iterator, [Symbol.iterator]: syncIterator } = value as Partial<
+    AsyncIterable<unknown> & Iterable<unknown>
+  >
+  return typeof iterator === 'function' || typeof syncIterator === 'function'
+})
 
 /**
  * @param where names the function or the group of options, such as `build()`
