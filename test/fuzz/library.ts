@@ -33,6 +33,8 @@ export interface StreamOutcome {
   readonly size: number
   /** All of it by `runs`; a value of `undefined` when it is too much. */
   readonly whole: Outcome<readonly Piece[] | undefined>
+  /** What was read before may be given again, by its digest. */
+  readonly isCached: boolean
   /** Ranges by `read`. */
   readonly ranges: readonly {
     readonly start: number
@@ -45,6 +47,7 @@ export interface StreamOutcome {
 export async function readStream(
   snapshot: Snapshot,
   { name, size }: { readonly name: string; readonly size: number },
+  isCached: boolean,
   random: Random,
   report: Report
 ): Promise<StreamOutcome> {
@@ -64,7 +67,7 @@ export async function readStream(
   if (random.chance(30)) await checkIndex(snapshot, { name, size }, pieces, report)
   if (random.chance(20) && size <= 2 ** 20) await checkReadStream(snapshot, name, whole, report)
   if (random.chance(10)) await checkWriteTo(snapshot, name, whole, report)
-  return { name, size, whole, ranges }
+  return { name, size, whole, isCached, ranges }
 }
 
 async function readRuns(

@@ -51,7 +51,7 @@ export async function recover(
     return undefined
   }
   return attempt(report, 'recover', async () => {
-    const result = await recoverStream(source, target, options)
+    const result = await recoverStream(source, target, { concurrency: 0, ...options })
     checkRanges(result, report)
     return { result, bytesAt, dataIn }
   })

@@ -45,6 +45,7 @@ export function openIndexed(file: Buffer, credentials: Credentials = {}) {
   function chunkBytes(chunk: Chunk, stream: number): Buffer {
     const frame = frameAt(context, chunk.block)
     must(frame.type === 2 && frame.size === chunk.storedSize, 'block frame')
+    must(frame.rawSize === chunk.all.size, 'plain size of a block')
     dictionaryFor(frame)
     const plain = blockPlain(context, frame)
     if (chunk.kind === 'repeat') must(plain.length === chunk.size, 'a repeat of a part')

@@ -85,8 +85,9 @@ async function readAll(context: Context): Promise<LibraryOutcome> {
     )
     if (verified.isOk && !quick.isOk) report('verify passes what verify --quick refuses', quick.message)
   }
+  const isCached = random.chance(50)
   const opened = await attempt(report, 'openSnapshot', () =>
-    library.openSnapshot(sourceOf(context), { ...credentials, cacheSize: 2 ** 20 })
+    library.openSnapshot(sourceOf(context), { ...credentials, cacheSize: isCached ? 2 ** 20 : 0 })
   )
   if (verified.isOk && !opened.isOk) report('verify passes what does not open', opened.message)
   if (!opened.isOk) {
@@ -96,7 +97,8 @@ async function readAll(context: Context): Promise<LibraryOutcome> {
   const snapshot = opened.value
   try {
     const streams: StreamOutcome[] = []
-    for (const stream of snapshot.streams) streams.push(await readStream(snapshot, stream, random, report))
+    for (const stream of snapshot.streams)
+      streams.push(await readStream(snapshot, stream, isCached, random, report))
     for (const { whole } of streams)
       if (verified.isOk && !whole.isOk) report('verify passes what cannot be read', whole.message)
     const plain = sample.plain[0]

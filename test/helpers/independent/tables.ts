@@ -18,6 +18,8 @@ export interface Chunk {
   readonly block: number
   readonly storedSize: number
   readonly inner: number
+  /** All chunks of its block together, which are all of the block. */
+  readonly all: { size: number }
 }
 interface Hole {
   readonly kind: 'hole'
@@ -77,6 +79,9 @@ export function parsePage(
       blockEnd = block + storedSize
       must(block >= framesOffset && blockEnd <= frame.offset, 'place of a block')
       must(kind === 1 || block >= start, 'a block of another page')
+      const shared = kind === 0 && before?.kind === 'block' && before.block === block ? before : undefined
+      const all = shared?.all ?? { size: 0 }
+      all.size += size
       const chunk: Chunk = {
         kind: kind === 0 ? 'block' : 'repeat',
         streamOffset: end,
@@ -84,9 +89,9 @@ export function parsePage(
         digest,
         block,
         storedSize,
-        inner
+        inner,
+        all
       }
-      const shared = kind === 0 && before?.kind === 'block' && before.block === block ? before : undefined
       must(inner === (shared ? shared.inner + shared.size : 0), 'innerOffset')
       must(!shared || shared.storedSize === storedSize, 'two sizes of one block')
       must(kind === 1 || shared !== undefined || block >= ownEnd, 'order of blocks')
