@@ -49,7 +49,7 @@ export const buildFlags = {
     value: 'COMMAND',
     help: 'the source is what this command of the shell writes; it must end with exit code 0'
   },
-  format: { type: 'string', value: 'raw', help: 'store a qcow2 or other image file as it is' },
+  format: { type: 'string', value: 'FORMAT', help: 'raw: store a qcow2 or other image file as it is' },
   allowEmpty: { type: 'boolean', help: 'a pipe may give no bytes at all' },
   force: { type: 'boolean', shortFlag: 'f', help: 'replace an existing target' },
   expectSize: { type: 'string', value: 'SIZE', help: 'fail unless the source has this many bytes' },

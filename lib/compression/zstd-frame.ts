@@ -25,6 +25,7 @@ function readStart(frame: Uint8Array, rawSize: number, windowSizeMax: number): F
   const view = new DataView(frame.buffer, frame.byteOffset, frame.byteLength)
   if (frame.length < 6 || view.getUint32(0, true) !== magic) return undefined
   const descriptor = view.getUint8(4)
+  if ((descriptor & 0x08) !== 0) return undefined // reserved: decoders refuse it
   const isSingleSegment = (descriptor & 0x20) !== 0
   const dictionaryIdSize = [0, 1, 2, 4][descriptor & 3] ?? 0
   const contentSizeSize = [isSingleSegment ? 1 : 0, 2, 4, 8][descriptor >> 6] ?? 0

@@ -60,6 +60,15 @@ export async function readUnlocked(
   const { name } = source
   const end = await source.read(Math.max(0, source.size - footerSize), Math.min(footerSize, source.size))
   const sealedFooter = splitFooter(end, name)
+  if (sealing === undefined && sealedFooter.tag.some((byte) => byte !== 0))
+    throw new CorruptError(
+      'BAD_STRUCTURE',
+      `the footer of ${name} is damaged: it has a tag, and nothing is encrypted`,
+      {
+        where: name,
+        offset: source.size - footerSize
+      }
+    )
   const body =
     sealing === undefined
       ? sealedFooter.body
