@@ -16,8 +16,10 @@ process.on('SIGUSR1', () => undefined)
 if (major > needed[0] || (major === needed[0] && minor >= needed[1])) {
   import('./lib/commands/main.js').catch((error: unknown) => {
     const { message, code } = error as NodeJS.ErrnoException
-    process.stderr.write(`hexz: can't start: ${message}\n`)
-    process.exitCode = code === 'EMFILE' || code === 'ENFILE' ? 4 : 1
+    const isLimit = code === 'EMFILE' || code === 'ENFILE'
+    const why = isLimit ? 'too many files are open; raise the limit (ulimit -n)' : `can't start: ${message}`
+    process.stderr.write(`hexz: ${why}\n`)
+    process.exitCode = isLimit ? 4 : 1
   })
 } else {
   process.stderr.write(

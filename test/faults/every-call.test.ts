@@ -66,7 +66,7 @@ await t.test('every call of a change of keys fails once', async (t) => {
     t,
     {
       name: 'key remove',
-      args: ['key', 'remove', 'new.st', '1', ...credentials],
+      args: ['key', 'remove', 'new.st', '1'],
       files: { 'new.st': readFileSync(at('e.st')) },
       target: 'new.st',
       result: before,

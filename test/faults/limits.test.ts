@@ -23,7 +23,7 @@ await t.test('too few open files', async (t) => {
     [...cases, [24, 'extract a.st -o new.img'] as const, [24, 'verify a.st'] as const],
     async ([limit, words]) => {
       const run = await runShell(`ulimit -n ${limit}; hexz ${words}`, { cwd })
-      failsWith(t, run, { code: 8, message: files }, `ulimit -n ${limit}: ${words}`)
+      failsWith(t, run, { code: 4, message: files }, `ulimit -n ${limit}: ${words}`)
     }
   )
   t.strictSame(contentsOf(cwd), before, 'nothing is left')
