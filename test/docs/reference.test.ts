@@ -68,7 +68,11 @@ void t.test('the codes of lib/errors.ts are those of docs/errors.md', (t) => {
   const table = rows(read('errors.md')).filter(([code = '']) => code.startsWith('`'))
   t.same(
     table.map(([code = '', exit, className]) => [withoutTicks(code), Number(exit), className]),
-    Object.entries(exitCodes).map(([code, exit]) => [code, exit, classes[exit]])
+    Object.entries(exitCodes).map(([code, exit]) => [
+      code,
+      exit,
+      code === 'SYSTEM_LIMIT' ? 'LimitError' : classes[exit]
+    ])
   )
   for (const [code = '', , , when = '', what = ''] of table)
     t.ok(when.length > 10 && (what.length > 5 || code.includes('KEY_')), `${code} is explained`)
