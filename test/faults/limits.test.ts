@@ -41,7 +41,7 @@ await t.test('too few threads', { skip: skipThreads }, async (t) => {
   const cwd = scratch(t)
   chmodSync(cwd, 0o755)
   writeFileSync(join(cwd, 'disk.img'), disk)
-  let toldCount = 0
+  let isBuilt = false
   for (let limit = 8; limit <= 20; limit++) {
     const folder = join(cwd, String(limit))
     mkdirSync(folder, { mode: 0o777 })
@@ -54,11 +54,11 @@ await t.test('too few threads', { skip: skipThreads }, async (t) => {
     const left = readdirSync(folder)
     t.strictSame(left, code === 0 ? ['new.st'] : [], `ulimit -u ${limit}: what is left, exit ${code}`)
     if (code === 4) t.equal(stderr, `hexz: ${threads}\n`)
-    toldCount += code === 4 ? 1 : 0
     rmSync(folder, { recursive: true })
-    if (code === 0) break
+    isBuilt = code === 0
+    if (isBuilt) break
   }
-  t.ok(toldCount > 0, 'some of them could start hexz, but no worker')
+  t.ok(isBuilt, 'a pool goes on with the threads that it gets')
 })
 
 await t.test('a limit of the system, by what an error or its cause says', async (t) => {
