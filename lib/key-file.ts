@@ -59,8 +59,15 @@ export async function openKeyFile(path: string, signal?: AbortSignal): Promise<K
   const handle = await open(path, constants.O_RDWR).catch((error: unknown) => {
     throw errnoOf(error) === 'ENOENT' ? sourceError(error, path) : targetError(error, path)
   })
-  const { size } = await handle.stat()
-  const source = descriptorBytes(handle.fd, path, size, () => handle.close())
+  const close = (): Promise<void> => handle.close().catch(() => undefined) // the sync has told all there is to tell
+  let size: number
+  try {
+    ;({ size } = await handle.stat())
+  } catch (error) {
+    await close()
+    throw sourceError(error, path)
+  }
+  const source = descriptorBytes(handle.fd, path, size, close)
   return {
     source,
     async change(decide) {
@@ -68,9 +75,7 @@ export async function openKeyFile(path: string, signal?: AbortSignal): Promise<K
       await checkName(handle, path, 'nothing was changed')
       for (const { offset, bytes } of await decide()) {
         await writeAll(handle.fd, [bytes], path, offset)
-        await handle.sync().catch((error: unknown) => {
-          throw targetError(error, path)
-        })
+        await handle.sync().catch(failAsTarget(path))
         if (Buffer.compare(await source.read(offset, bytes.length), bytes) !== 0)
           throw new TargetError(
             'TARGET_UNWRITABLE',
@@ -84,9 +89,17 @@ export async function openKeyFile(path: string, signal?: AbortSignal): Promise<K
   }
 }
 
+const failAsTarget =
+  (path: string) =>
+  (error: unknown): never => {
+    throw targetError(error, path)
+  }
+
 /** Whoever names a file believes that it is the one which was changed. */
 async function checkName(handle: FileHandle, path: string, outcome: string): Promise<void> {
-  const own = await handle.stat({ bigint: true })
+  const own = await handle.stat({ bigint: true }).catch((error: unknown) => {
+    throw sourceError(error, path)
+  })
   const named = await stat(path, { bigint: true }).catch(() => undefined)
   if (named?.ino === own.ino && named.dev === own.dev) return
   throw new SourceError(
