@@ -31,7 +31,7 @@ import type { Source } from './source/source.js'
 import type { Target } from './target/target.js'
 import { watchStages, type StageWatch, type Timings } from './timings.js'
 import type { SampledBytes } from './workers/choose-dictionary.js'
-import { createWorkerPool, type TaskName, type WorkerPool } from './workers/pool.js'
+import { createPoolFor, type TaskName, type WorkerPool } from './workers/pool.js'
 import { createSlabPool, type BatchSlabs } from './workers/slabs.js'
 
 export interface StreamSource {
@@ -93,7 +93,7 @@ async function run(
   const header = makeHeader(settings, names, options.locks !== undefined)
   const { chunker: name, codec, level, chunkSizeMin: min, chunkSizeAvg: avg, chunkSizeMax: max } = settings
   const capacity = dedupCapacity(options.dedupMemory)
-  const pool = createWorkerPool(options.concurrency)
+  const pool = createPoolFor(totalSize(streams), options.concurrency)
   let sealing: Sealing | undefined
   let watch: StageWatch | undefined
   try {
@@ -172,6 +172,14 @@ async function sampleAll(
     size === undefined || size === 0 || readAt === undefined ? [] : { size, readAt }
   )
   return found.length === streams.length ? sampleSources(found, chunkSize, signal) : undefined
+}
+
+/** Of all streams; `undefined` where one is a pipe. */
+function totalSize(streams: readonly StreamSource[]): number | undefined {
+  return streams.reduce<number | undefined>(
+    (sum, { source: { size } }) => (sum === undefined || size === undefined ? undefined : sum + size),
+    0
+  )
 }
 
 /** The stage that each task of a build is done for. */

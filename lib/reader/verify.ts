@@ -5,7 +5,7 @@ import type { IndexRoot } from '../format/index-root.js'
 import { entriesOf, type IndexPage } from '../format/index-page.js'
 import { memoryLimits } from '../limits.js'
 import { checkVerify } from '../option-tables.js'
-import { createWorkerPool, inlinePool, type WorkerPool } from '../workers/pool.js'
+import { createPoolFor, inlinePool, type WorkerPool } from '../workers/pool.js'
 import type { SharedDictionary } from '../workers/prepared.js'
 import { createSlabPool, type SlabPool } from '../workers/slabs.js'
 import type { ByteSource } from './byte-source.js'
@@ -86,7 +86,7 @@ export async function checkContents(
   { concurrency, signal, onProgress }: CheckOptions
 ): Promise<number> {
   const { root, sealing } = structure
-  const pool = concurrency === 0 ? inlinePool : createWorkerPool(concurrency)
+  const pool = concurrency === 0 ? inlinePool : createPoolFor(source.size, concurrency)
   let chunkCount = 0
   try {
     const dictionary = await readDictionary({ source, root, sealing })

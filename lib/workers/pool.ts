@@ -41,6 +41,18 @@ function runHere(name: TaskName, args: unknown): Promise<unknown> {
 }
 
 /**
+ * A pool for work on so many bytes: what makes one batch is done on the calling thread before another had started.
+ *
+ * @param workSize bytes; `undefined` where nobody knows
+ * @param size as of `createWorkerPool`
+ * @throws UsageError for a size out of range
+ */
+export function createPoolFor(workSize: number | undefined, size?: number): WorkerPool {
+  const pool = createWorkerPool(size)
+  return workSize !== undefined && workSize <= memoryLimits.batchSize ? inlinePool : pool
+}
+
+/**
  * Tasks given to one worker at a time: one in work and one waiting, so that it never idles between two; and another one
  * where this thread may be too busy to bring it.
  */
