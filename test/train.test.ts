@@ -100,7 +100,7 @@ await t.test('settings out of range are told before anything is opened', async (
       await rejected(train({ sources, level })),
       `UsageError USAGE: level ${level} is out of range: Zstd has 1 to 19`
     )
-  t.match(await rejected(train({ sources: [] })), /^UsageError USAGE: no source is named/)
+  t.match(await rejected(train({ sources: [] })), /^UsageError USAGE: there is no source to train on/)
   t.match(
     await rejected(train({ sources: new Array<string>(1001).fill('/nowhere') })),
     /^UsageError USAGE: 1001 sources are named, and 1000 is the most/

@@ -21,6 +21,7 @@ import {
   startCli,
   until
 } from '../helpers/run-cli.js'
+import { runHere } from '../helpers/run-here.js'
 
 const disk = textBytes(100_000, 1)
 const passphrase = 'one-4711'
@@ -59,18 +60,19 @@ await t.test('a plain snapshot where one that is encrypted was expected', async 
     'recover plain.st -o back.img'
   ]
   const before = contentsOf(cwd)
-  await eachOf(commands, async (words) => {
-    const ways: [string, Record<string, string>][] = [
-      ['--passphrase-file p', {}],
-      ['--identity k.key', {}],
-      ['', env]
-    ]
+  const ways: [string, Record<string, string>][] = [
+    ['--passphrase-file p', {}],
+    ['--identity k.key', {}],
+    ['', env]
+  ]
+  for (const words of commands)
     for (const [flags, variables] of ways) {
       const name = `${words} ${flags}`.trim()
-      const result = await runCli(name.split(' '), { cwd, env: variables })
+      const result = await runHere(name.split(' '), { cwd, env: variables })
       failsWith(t, result, { code: 6, message: notEncrypted('plain.st') }, name)
     }
-  })
+  const process = await runCli(['extract', 'plain.st', '--identity', 'k.key'], { cwd })
+  failsWith(t, process, { code: 6, message: notEncrypted('plain.st') }, 'as a process')
   t.strictSame(contentsOf(cwd), before, 'no target')
   const missing: [words: string, message: string][] = [
     ['verify plain.st --passphrase-file none', 'none does not exist'],
@@ -79,9 +81,8 @@ await t.test('a plain snapshot where one that is encrypted was expected', async 
     ['verify plain.st --passphrase-file .', '. is a directory'],
     ['verify plain.st --passphrase-fd 977', 'file descriptor 977 is not open']
   ]
-  await eachOf(missing, async ([words, message]) => {
-    failsWith(t, await runCli(words.split(' '), { cwd }), { code: 3, message }, words)
-  })
+  for (const [words, message] of missing)
+    failsWith(t, await runHere(words.split(' '), { cwd }), { code: 3, message }, words)
   const allowed = [
     'extract plain.st -o back.img -f --progress none',
     'inspect plain.st',
@@ -129,7 +130,7 @@ await t.test('recover: a damaged header, and a key that was given', async (t) =>
       ['--passphrase-file', 'p'],
       ['--identity', 'k.key']
     ]) {
-      const result = await runCli(['recover', name, '-o', 'r.img', ...words], { cwd })
+      const result = await runHere(['recover', name, '-o', 'r.img', ...words], { cwd })
       failsWith(t, result, { code: 5, message: why(name) }, name)
     }
   for (const words of [[], ['--passphrase-file', 'p', '--allow-plain']]) {

@@ -5,6 +5,7 @@ import { commands } from '../../lib/commands/index.js'
 import { build } from '../../lib/index.js'
 import { textBytes } from '../helpers/data.js'
 import { contentsOf, eachOf, failsWith, runCli, scratch } from '../helpers/run-cli.js'
+import { runHere } from '../helpers/run-here.js'
 
 const known = `the commands are ${Object.keys(commands).join(', ')}`
 
@@ -123,13 +124,19 @@ await t.test('a mistake in the words', async (t) => {
   writeFileSync(join(cwd, 'disk.img'), textBytes(5000, 1))
   await build({ source: join(cwd, 'disk.img'), target: join(cwd, 'a.st'), concurrency: 1 })
   const before = contentsOf(cwd)
-  await eachOf(mistakes, async ([words, message]) => {
-    failsWith(t, await runCli(words.split(' '), { cwd }), { code: 2, message }, words)
-  })
-  await eachOf(badSizes, async (text) => {
+  for (const [words, message] of mistakes)
+    failsWith(t, await runHere(words.split(' '), { cwd }), { code: 2, message }, words)
+  for (const text of badSizes) {
     const message = `--expect-size ${text} is not a size; write bytes, or a number with K, M, G or T, such as 64K or 1MiB`
-    const result = await runCli(['build', 'disk.img', '-o', 'new.st', '--expect-size', text], { cwd })
+    const result = await runHere(['build', 'disk.img', '-o', 'new.st', '--expect-size', text], { cwd })
     failsWith(t, result, { code: 2, message }, `--expect-size ${text}`)
+  }
+  // One of each command, as a process.
+  const others = mistakes.filter(
+    ([words], i) => mistakes.findIndex(([first]) => first.split(' ')[0] === words.split(' ')[0]) === i
+  )
+  await eachOf(others, async ([words, message]) => {
+    failsWith(t, await runCli(words.split(' '), { cwd }), { code: 2, message }, `${words}, as a process`)
   })
   failsWith(
     t,

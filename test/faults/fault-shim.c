@@ -2,10 +2,12 @@
  * Makes one system call of a process fail, for every-call.test.ts. Loaded with LD_PRELOAD.
  *
  * FAULT_PATH  only files below this folder count
+ * FAULT_LOG   gets the name of each call that counts, a line each
  * FAULT       N:ERRNO    the Nth call fails with this number, and does nothing
  *             N:ERRNO:+  so does each after it: the disk is gone
  *             N:short    the Nth call reads or writes half of what it was asked for
- * FAULT_LOG   gets the name of each call that counts, a line each
+ *
+ * A process that opens "/fault/N:ERRNO" counts anew from there on, with that fault, and with "/fault/" no more.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -24,6 +26,21 @@
 enum verdict { PASS, FAIL, SHORT };
 
 static atomic_int call_count;
+
+/* What the process asked for last; as long as it has asked for nothing, FAULT. */
+static char asked[32];
+static atomic_int has_asked;
+
+static const char prefix[] = "/fault/";
+
+static int ask(const char *path) {
+  if (strncmp(path, prefix, sizeof prefix - 1) != 0) return 0;
+  snprintf(asked, sizeof asked, "%s", path + sizeof prefix - 1);
+  call_count = 0;
+  has_asked = 1;
+  errno = ENOENT;
+  return 1;
+}
 
 #define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
 
@@ -48,6 +65,7 @@ static int fd_counts(int fd) {
 }
 
 static enum verdict judge(const char *name) {
+  if (has_asked && *asked == 0) return PASS;
   int number = ++call_count;
   const char *log = getenv("FAULT_LOG");
   if (log != NULL) {
@@ -57,7 +75,7 @@ static enum verdict judge(const char *name) {
     if (REAL(syscall)(SYS_write, fd, line, size) != size) abort();
     REAL(syscall)(SYS_close, fd);
   }
-  const char *fault = getenv("FAULT");
+  const char *fault = has_asked ? asked : getenv("FAULT");
   char *rest;
   if (fault == NULL) return PASS;
   int wanted = strtol(fault, &rest, 10);
@@ -74,7 +92,7 @@ static enum verdict judge(const char *name) {
     va_start(list, flags);                                              \
     int mode = va_arg(list, int);                                       \
     va_end(list);                                                       \
-    if (path_counts(path) && judge("open") == FAIL) return -1;          \
+    if (ask(path) || (path_counts(path) && judge("open") == FAIL)) return -1; \
     return REAL(name)(path, flags, mode);                               \
   }
 OPEN(open)

@@ -56,7 +56,7 @@ void t.test('pipe.sh', async (t) => {
   t.ok(readFileSync(join(cwd, 'out.st')).equals(direct.stdout), 'the snapshot that a file gives')
 
   const missing = await run(sample('pipe.sh'), ['missing.img', 'none.st'], { cwd, path })
-  t.equal(missing.exitCode, 1, 'a source that dd cannot read is not passed over')
+  t.equal(missing.exitCode, 3, 'dd gave nothing, and an empty pipe is an error')
   t.match(missing.stderr, 'missing.img')
 })
 

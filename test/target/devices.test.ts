@@ -33,8 +33,8 @@ async function setUp(t: Test): Promise<{ cwd: string; device: LoopDevice }> {
   return { cwd, device: loopDevice(t, cwd, deviceSize) }
 }
 
-const inUse = (name: string): string =>
-  `${name} is in use: it or a partition of it is mounted, is swap, belongs to a RAID or volume group, or is held by another program; --force-in-use overwrites it all the same`
+const inUse = (name: string, remedy = '--force-in-use'): string =>
+  `${name} is in use: it or a partition of it is mounted, is swap, belongs to a RAID or volume group, or is held by another program; ${remedy} overwrites it all the same`
 
 /** Ways of writing to a device say that it is in use, and write nothing. */
 async function refuses(
@@ -52,7 +52,7 @@ async function refuses(
   await eachOf(isThorough ? cases : cases.slice(0, 2), async ([script, name]) =>
     failsWith(t, await runShell(script, { cwd }), { code: 4, message: inUse(name) }, `${why}: ${script}`)
   )
-  const told = `TargetError TARGET_IN_USE: ${inUse(device)}`
+  const told = `TargetError TARGET_IN_USE: ${inUse(device, 'option forceInUse')}`
   t.equal(await rejected(openTarget(device, { force: true })), told, `${why}: openTarget`)
   t.equal(await rejected(openInPlaceTarget(device)), told, `${why}: openInPlaceTarget`)
   t.notOk(holdsDisk(device), `${why}: nothing was written`)
