@@ -4,6 +4,7 @@ import t, { type Test } from 'tap'
 import { openSnapshot, type Snapshot } from '../../lib/index.js'
 import { randomBytes, repeatBytes, textBytes, zeroBytes } from '../helpers/data.js'
 import { eachOf, finished, runCli, scratch, startCli, type CliResult } from '../helpers/run-cli.js'
+import { runHere } from '../helpers/run-here.js'
 
 const KiB = 1024
 const chunk = randomBytes(64 * KiB, 1)
@@ -136,7 +137,7 @@ await t.test('--json: one line with the same figures, beside the snapshot and ne
 })
 
 await t.test('settings: each profile, with and without --cdc, and every knob of pack', async (t) => {
-  const { at } = setUp(t)
+  const { at, folder: cwd } = setUp(t)
   const fixed = (codec: string, level: number, size: number): object => ({
     chunker: 'fixed',
     codec,
@@ -170,16 +171,17 @@ await t.test('settings: each profile, with and without --cdc, and every knob of 
       { profile: 'generic', ...cdc('lz4', 0, [1024, 4096, 65536]) }
     ]
   ]
-  await eachOf([...cases.entries()], async ([number, [words, expected]]) => {
+  for (const [number, [words, expected]] of cases.entries()) {
     const target = at(`${number}.st`)
-    const { code } = await runCli([...words.split(' '), at('disk.img'), '-o', target, '--concurrency', '1'])
-    t.equal(code, 0, `${words}: exit code`)
+    const args = [...words.split(' '), at('disk.img'), '-o', target, '--concurrency', '1']
+    const { code, stderr } = await runHere(args, { cwd })
+    t.equal(code, 0, `${words}: ${stderr}`)
     const { snapshot, bytes } = await contents(target)
     const { major, minor, encrypted, streams, ...settings } = snapshot.header
     t.strictSame(settings, expected, `${words}: settings`)
     t.strictSame([major, minor, encrypted, streams], [1, 0, false, ['disk']])
     t.ok(bytes.equals(disk), `${words}: gives the source back`)
-  })
+  }
 })
 
 await t.test('--expect-size, --force, --dedup-memory', async (t) => {

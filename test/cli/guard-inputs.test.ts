@@ -14,6 +14,7 @@ import {
   scratch,
   startCli
 } from '../helpers/run-cli.js'
+import { runHere } from '../helpers/run-here.js'
 
 const small = 'three\nshort\nlines\n'
 
@@ -114,9 +115,9 @@ await t.test('no input is the target, by whatever name', async (t) => {
     ['train small -f -o small', 'small is the same file as the source small; choose another target'],
     ['build fifo -o fifo', 'fifo is the same pipe as the source fifo; choose another target']
   ]
-  await eachOf(cases, async ([words, message]) => {
-    failsWith(t, await runCli(words.split(' '), { cwd }), { code: 4, message }, words)
-  })
+  for (const [words, message] of cases) {
+    failsWith(t, await runHere(words.split(' '), { cwd }), { code: 4, message }, words)
+  }
   const shell = await runShell('hexz build - -f -o small < small', { cwd })
   const message = 'small is the same file as standard input; choose another target'
   failsWith(t, shell, { code: 4, message }, 'standard input')

@@ -2,7 +2,8 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { mixedBytes } from '../helpers/data.js'
-import { contentsOf, eachOf, failsWith, finished, runCli, scratch, startCli } from '../helpers/run-cli.js'
+import { contentsOf, failsWith, finished, runCli, scratch, startCli } from '../helpers/run-cli.js'
+import { runHere } from '../helpers/run-here.js'
 
 const MiB = 1024 * 1024
 const source = mixedBytes(3 * MiB, 1, 64 * 1024)
@@ -68,10 +69,10 @@ await t.test('mistakes and sources that are none', async (t) => {
     ['nowhere', 3, 'nowhere does not exist'],
     ['.', 3, /is a directory/]
   ]
-  await eachOf(cases, async ([words, code, message]) => {
+  for (const [words, code, message] of cases) {
     const args = words.split(' ').filter((word) => word !== '')
-    failsWith(t, await runCli(['predict', ...args], { cwd }), { code, message }, words)
-  })
+    failsWith(t, await runHere(['predict', ...args], { cwd }), { code, message }, words)
+  }
   const empty = await runCli(['predict', '-'], { cwd })
   const message = 'standard input gave no bytes: what should have sent them may have failed'
   failsWith(t, empty, { code: 3, message }, 'nothing')

@@ -3,16 +3,8 @@ import { join } from 'node:path'
 import t from 'tap'
 import { openSnapshot } from '../../lib/index.js'
 import { phraseBytes, randomBytes } from '../helpers/data.js'
-import {
-  contentsOf,
-  eachOf,
-  failsWith,
-  finished,
-  runCli,
-  runShell,
-  scratch,
-  startCli
-} from '../helpers/run-cli.js'
+import { contentsOf, failsWith, finished, runCli, runShell, scratch, startCli } from '../helpers/run-cli.js'
+import { runHere } from '../helpers/run-here.js'
 import { skipUnless } from '../docs/run.js'
 
 const MiB = 1024 * 1024
@@ -96,10 +88,10 @@ await t.test('what is refused, and leaves everything as it was', async (t) => {
     ['disk -o nowhere/new', 4, "nowhere/new can't be written: its folder does not exist"],
     ['disk -o .', 4, ". can't be written: it is a directory"]
   ]
-  await eachOf(cases, async ([words, code, message]) => {
+  for (const [words, code, message] of cases) {
     const args = words.split(' ').filter((word) => word !== '')
-    failsWith(t, await runCli(['train', ...args], { cwd }), { code, message }, words)
-  })
+    failsWith(t, await runHere(['train', ...args], { cwd }), { code, message }, words)
+  }
   const directory = await runCli(['train', cwd, '-o', 'new'], { cwd })
   failsWith(
     t,

@@ -3,7 +3,8 @@ import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { build } from '../../lib/index.js'
 import { cipherBytes } from '../helpers/bulk-data.js'
-import { contentsOf, eachOf, failsWith, runCli, runShell, scratch } from '../helpers/run-cli.js'
+import { contentsOf, failsWith, runCli, runShell, scratch } from '../helpers/run-cli.js'
+import { runHere } from '../helpers/run-here.js'
 
 const KiB = 1024
 const disk = cipherBytes(400 * KiB, 1)
@@ -59,9 +60,9 @@ await t.test('a target that may not be made', async (t) => {
     ['recover a.st -o a.st --force', same('a.st', 'a.st')],
     ['recover a.st -o nowhere/x', "nowhere/x can't be written: its folder does not exist"]
   ]
-  await eachOf(cases, async ([words, message]) => {
-    failsWith(t, await runCli(words.split(' '), { cwd }), { code: 4, message }, words)
-  })
+  for (const [words, message] of cases) {
+    failsWith(t, await runHere(words.split(' '), { cwd }), { code: 4, message }, words)
+  }
   t.strictSame(contentsOf(cwd), before, 'nothing was made or changed')
 })
 

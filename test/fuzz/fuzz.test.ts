@@ -1,5 +1,7 @@
-import { spawnSync } from 'node:child_process'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
 import t, { type Test } from 'tap'
 import { CorruptError, type Snapshot } from '../../lib/index.js'
 import { buildOfStages } from '../helpers/build.js'
@@ -144,17 +146,25 @@ async function testPlanted(t: Test, fault: Partial<Library>, wanted: RegExp): Pr
 }
 for (const [name, fault, wanted] of planted) await t.test(name, (t) => testPlanted(t, fault, wanted))
 
-await t.test('inputs that hang, end or fill a process', (t) => {
-  const run = (...options: string[]): { stdout: string; status: number | null } => {
+await t.test('inputs that hang, end or fill a process', async (t) => {
+  const run = async (...options: string[]): Promise<{ stdout: string; status: number | null }> => {
     const args = [join(import.meta.dirname, 'run.js'), '--seed', '3', '--only', 'planted', '--jobs', '1']
-    return spawnSync(process.execPath, [...args, '--out', scratch(t), ...options], { encoding: 'utf8' })
+    const child = spawn(process.execPath, [...args, '--out', scratch(t), ...options])
+    const [stdout, [status]] = await Promise.all([
+      text(child.stdout),
+      once(child, 'exit') as Promise<[number | null]>
+    ])
+    return { stdout, status }
   }
-  const { stdout, status } = run('--count', '4', '--limit', '4')
+  const [{ stdout, status }, memory, none] = await Promise.all([
+    run('--count', '4', '--limit', '4'),
+    run('--input', '4', '--limit', '60'),
+    run('--input', '0')
+  ])
   t.equal(status, 1)
   for (const kind of ['error that nobody waits for', 'crash', 'hang'])
     t.match(stdout, new RegExp(`^planted: ${kind}, 1 times$`, 'm'))
   t.match(stdout, /^4 inputs in \d+ s: planted 4$/m)
-  t.match(run('--input', '4', '--limit', '60').stdout, /^planted: memory\n {2}\d+ MiB more$/m)
-  t.equal(run('--input', '0').status, 0)
-  t.end()
+  t.match(memory.stdout, /^planted: memory\n {2}\d+ MiB more$/m)
+  t.equal(none.status, 0)
 })

@@ -221,10 +221,15 @@ await t.test('this thread works, too, where it may', async (t) => {
     if (!isDone) setImmediate(turn)
   }
   turn()
-  t.equal(count(await Promise.all(Array.from({ length: 300 }, (_, i) => digestHere(pair, i)))), 300)
+  // A worker takes its time to start; this thread may do hundreds meanwhile.
+  let done = 0
+  while (sent.length <= 2 && done < 100_000) {
+    t.equal(count(await Promise.all(Array.from({ length: 300 }, (_, i) => digestHere(pair, i)))), 300)
+    done += 300
+  }
   isDone = true
-  t.ok(sent.length > 2 && sent.length < 300, `the worker did ${sent.length} of 300`)
-  t.ok(turns >= 300 - sent.length, 'and the event loop had a turn before each of the others')
+  t.ok(sent.length > 2 && sent.length < done, `the worker did ${sent.length} of ${done}`)
+  t.ok(turns >= done - sent.length, 'and the event loop had a turn before each of the others')
   await pair.close()
 })
 
