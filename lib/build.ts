@@ -1,4 +1,4 @@
-import type { Duplex } from 'node:stream'
+import type { Readable } from 'node:stream'
 import { finished, pipeline } from 'node:stream/promises'
 import { roomBeforeRead } from '../transforms/cut-fastcdc.js'
 import { readSource } from '../transforms/reader.js'
@@ -9,14 +9,15 @@ import {
   dedupFilter,
   dictionarySampler,
   encryptor,
+  inOrder,
   indexer,
-  sink
+  sink,
+  type Stage
 } from '../transforms/index.js'
 import type { DictionaryOutcome } from './compression/dictionary.js'
 import type { SnapshotTotals } from './format/index-writer.js'
 import { lock, type Locks } from './crypto/slots.js'
 import { wipe, type Sealing } from './crypto/sealing.js'
-import { sealOverhead } from './format/frame.js'
 import {
   makeHeader,
   resolveDictionary,
@@ -25,7 +26,7 @@ import {
   type SettingsOptions
 } from './profiles.js'
 import { checkPipeline, checkStreams } from './option-tables.js'
-import type { StreamStart } from './records.js'
+import type { DictionaryRecord, FilteredBatch, StreamStart } from './records.js'
 import { sampleSources } from './source/sample.js'
 import type { Source } from './source/source.js'
 import type { Target } from './target/target.js'
@@ -100,36 +101,31 @@ async function run(
     const locked = options.locks === undefined ? undefined : lock(header, options.locks)
     sealing = locked?.sealing
     const slabs = createSlabPool()
-    const index = indexer({
-      header,
-      capacity,
-      ...(locked === undefined ? {} : { keySlots: locked.keySlots, sealOverhead })
-    })
-    const summary = new Promise<SnapshotTotals>((resolve) => index.once('summary', resolve))
-    if (options.onProgress !== undefined) index.on('progress', options.onProgress)
-    const sampler = await makeSampler(streams, options, pool)
-    if (options.onDictionary !== undefined) sampler.once('dictionary', options.onDictionary)
-    const stages = {
-      chunker: chunker({ chunker: name, min, avg, max, pool, slabs }),
-      'dedup filter': dedupFilter({ capacity, pool }),
-      'dictionary sampler': sampler,
-      compressor: compressor({ codec, level, pool, slabs }),
-      indexer: index,
-      encryptor: encryptor({ sealing, pool, slabs }),
-      sink: sink(target)
-    }
-    watch = watchStages(stages)
-    const done = pipeline(
-      [
-        readAll(streams, slabs, name === 'fastcdc' ? roomBeforeRead(max) : 0),
-        ...Object.values(stages)
-      ] as unknown as NodeJS.ReadWriteStream[], // it takes iterables, too
+    const slots = locked === undefined ? {} : { keySlots: locked.keySlots }
+    const { onProgress } = options
+    const done: { totals?: SnapshotTotals } = {}
+    const stages = inOrder(
+      chunker({ chunker: name, min, avg, max, pool, slabs }),
+      dedupFilter({ capacity, pool }),
+      await makeSampler(streams, options, pool),
+      compressor({ codec, level, pool, slabs }),
+      indexer({ header, capacity, ...slots, onProgress, onSummary: (totals) => (done.totals = totals) }),
+      encryptor({ sealing, pool, slabs })
+    )
+    const end = sink(target)
+    watch = watchStages(stages, end)
+    const flow = pipeline(
+      // It takes iterables, too; the types know that of few stages only.
+      readAll(streams, slabs, name === 'fastcdc' ? roomBeforeRead(max) : 0) as unknown as Readable,
+      ...stages,
+      end,
       options.signal === undefined ? {} : { signal: options.signal }
     )
     // A failed pipeline still waits for its source, which may wait for a far side that has nothing to say.
-    await Promise.race([done, finished(stages.sink).then(() => done)])
+    await Promise.race([flow, finished(end).then(() => flow)])
     options.onTimings?.(watch.timings(workedFor(pool)))
-    return await summary
+    if (done.totals === undefined) throw new Error('the pipeline ended without a footer')
+    return done.totals
   } finally {
     watch?.end()
     await pool.close()
@@ -145,7 +141,7 @@ async function makeSampler(
   streams: readonly StreamSource[],
   options: PipelineOptions,
   pool: WorkerPool
-): Promise<Duplex> {
+): Promise<Stage<FilteredBatch, FilteredBatch | DictionaryRecord>> {
   const settings = resolveSettings(options)
   const { level, chunkSizeAvg: chunkSize } = settings
   const mode = resolveDictionary(options, settings)
@@ -158,6 +154,7 @@ async function makeSampler(
     chunkSize,
     samples,
     pool,
+    onDictionary: options.onDictionary,
     ...(window === undefined ? {} : { windowSize: window })
   })
 }

@@ -49,7 +49,7 @@ const writable = having(
   'destroy'
 )
 
-const settings: OptionTable<SettingsOptions> = {
+export const settingsTable: OptionTable<SettingsOptions> = {
   profile: text,
   cdc: flag,
   codec: oneOf(...codecNames),
@@ -71,7 +71,7 @@ const locks: OptionTable<Locks> = {
 }
 
 const pipeline: OptionTable<PipelineOptions> = {
-  ...settings,
+  ...settingsTable,
   ...dictionary,
   concurrency: number,
   dedupMemory: number,
@@ -170,7 +170,7 @@ export function checkPipeline(options: unknown): void {
   checkLocks((options as PipelineOptions).locks)
 }
 
-function checkLocks(given: unknown): void {
+export function checkLocks(given: unknown): void {
   if (given === undefined) return
   checkOptions('locks', given, locks)
   const { scrypt } = given as Locks

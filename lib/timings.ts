@@ -1,4 +1,4 @@
-import type { Writable } from 'node:stream'
+import type { Duplex, Writable } from 'node:stream'
 
 /** Where the time of a build went. Seconds. */
 export interface Timings {
@@ -17,7 +17,10 @@ export interface StageTiming {
 }
 
 /** What is looked at in a stage: Node's streams tell how much waits in them. */
-export type WatchedStage = Writable & { readonly readableLength?: number; readonly readableEnded?: boolean }
+export type WatchedStage = Pick<Writable, 'writableLength' | 'writableEnded' | 'writableFinished'> &
+  Partial<Pick<Duplex, 'readableLength' | 'readableEnded'>>
+
+type NamedStage = WatchedStage & { readonly stageName: string }
 
 const lookMs = 5
 
@@ -32,8 +35,11 @@ export interface StageWatch {
  * Looks every 5 ms which stage holds the pipeline up: the one nearest to the target that has input and
  * nothing to give. Costs nothing that can be measured, and asks nothing of the stages.
  */
-export function watchStages(stages: Readonly<Record<string, WatchedStage>>): StageWatch {
-  const entries = Object.entries(stages)
+export function watchStages(stages: readonly NamedStage[], sink: WatchedStage): StageWatch {
+  const entries: (readonly [string, WatchedStage])[] = [
+    ...stages.map((stage) => [stage.stageName, stage] as const),
+    ['sink', sink]
+  ]
   const start = performance.now()
   const limited = new Map<string, number>()
   let last = start
@@ -55,7 +61,7 @@ export function watchStages(stages: Readonly<Record<string, WatchedStage>>): Sta
       })
       return {
         wall: (last - start) / 1000,
-        stages: ['reader', ...Object.keys(stages)].map(timing)
+        stages: ['reader', ...entries.map(([name]) => name)].map(timing)
       }
     },
     end: () => clearInterval(timer)

@@ -1,4 +1,3 @@
-import type { Duplex } from 'node:stream'
 import { toBytes, type BytesLike } from '../lib/bytes-of.js'
 import { checkOptions, number, oneOf, slabPool, workerPool, type OptionTable } from '../lib/check-options.js'
 import { LimitError } from '../lib/errors.js'
@@ -10,7 +9,7 @@ import { inlinePool, type WorkerPool } from '../lib/workers/pool.js'
 import { createSlabPool, type BatchSlabs } from '../lib/workers/slabs.js'
 import { createFastCdcCutter } from './cut-fastcdc.js'
 import { createFixedCutter } from './cut-fixed.js'
-import { stage } from './stage.js'
+import { defineStage, type StageParts } from './stage.js'
 
 export interface ChunkerOptions {
   /** `fixed`: chunks of `avg` bytes. `fastcdc`: boundaries from content. Default `fixed`. */
@@ -55,7 +54,9 @@ export interface StreamCutter {
  * Holds one batch (`cut-fixed.ts`), or one a thread, at least two (`cut-fastcdc.ts`): 2 MiB each, or
  * the largest chunk where that is more.
  */
-export function chunker(options: ChunkerOptions = {}): Duplex {
+export const chunker = defineStage('chunker', chunkerParts)
+
+function chunkerParts(options: ChunkerOptions = {}): StageParts<BytesLike | StreamStart, ChunkBatch> {
   checkOptions('chunker()', options, optionTable)
   const { chunker: name = 'fixed', avg = 64 * 1024, pool = inlinePool, slabs = createSlabPool() } = options
   const bounds = chunkSizeBounds(avg)
@@ -90,5 +91,5 @@ export function chunker(options: ChunkerOptions = {}): Duplex {
     yield* batchesOf(cutter.take(bytes))
   }
 
-  return stage({ take, end: () => batchesOf(cutter.end()) })
+  return { take, end: () => batchesOf(cutter.end()) }
 }

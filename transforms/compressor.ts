@@ -1,15 +1,21 @@
-import type { Duplex } from 'node:stream'
 import { number, oneOf, slabPool, workerPool, checkOptions, type OptionTable } from '../lib/check-options.js'
 import { createDictionaryUse } from '../lib/compression/dictionary-use.js'
 import { blockPrefixSize, codecNames, frameHeaderSize, type CodecName } from '../lib/format/frame.js'
 import { memoryLimits } from '../lib/limits.js'
 import { checkLevel } from '../lib/profiles.js'
-import type { BlockBatch, DictionaryRecord, FilteredBatch, StoredChunk, UniqueChunk } from '../lib/records.js'
+import {
+  expectRecords,
+  type BlockBatch,
+  type DictionaryRecord,
+  type FilteredBatch,
+  type StoredChunk,
+  type UniqueChunk
+} from '../lib/records.js'
 import { inlinePool, type WorkerPool } from '../lib/workers/pool.js'
 import { blake3 } from '../lib/format/digest.js'
 import { shareDictionary, type SharedDictionary } from '../lib/workers/prepared.js'
-import { createSlabPool, type SlabPool } from '../lib/workers/slabs.js'
-import { orderedStage } from './stage.js'
+import { acquireFor, createSlabPool, type SlabPool } from '../lib/workers/slabs.js'
+import { defineStage, orderedParts, type StageParts } from './stage.js'
 
 export interface CompressorOptions {
   /** `raw` stores everything as it is. Default `lz4`. */
@@ -39,7 +45,11 @@ const frameOverhead = frameHeaderSize + blockPrefixSize
  *
  * Holds the batches in work (threads + 1), plain and compressed.
  */
-export function compressor(options: CompressorOptions = {}): Duplex {
+export const compressor = defineStage('compressor', compressorParts)
+
+function compressorParts(
+  options: CompressorOptions = {}
+): StageParts<FilteredBatch | DictionaryRecord, BlockBatch | DictionaryRecord> {
   checkOptions('compressor()', options, optionTable)
   const { codec = 'lz4', level = 3, pool = inlinePool, slabs = createSlabPool() } = options
   if (codec === 'zstd') checkLevel(level)
@@ -59,7 +69,11 @@ export function compressor(options: CompressorOptions = {}): Duplex {
         chunks: batch.chunks as StoredChunk[]
       }
     }
-    const slab = slabs.acquire(unique.reduce((sum, chunk) => sum + chunk.rawSize + frameOverhead, 0))
+    const slab = acquireFor(
+      pool,
+      slabs,
+      unique.reduce((sum, chunk) => sum + chunk.rawSize + frameOverhead, 0)
+    )
     const plan = dictionary === undefined ? undefined : planBatch()
     const { storedSizes, savedSize } = await pool.run('compressChunks', {
       bytes: batch.bytes,
@@ -91,7 +105,8 @@ export function compressor(options: CompressorOptions = {}): Duplex {
     if (codec === 'zstd') dictionary = shareDictionary(record.bytes, blake3(record.bytes).toString('hex'))
     return Promise.resolve(record)
   }
-  return orderedStage({
+  return orderedParts({
+    check: expectRecords('compressor()', 'filtered', 'dictionary'),
     work,
     give: (record) => record,
     window: memoryLimits.batchesInWork(pool.size)

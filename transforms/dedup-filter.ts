@@ -1,12 +1,11 @@
-import type { Duplex } from 'node:stream'
 import { number, workerPool, checkOptions, type OptionTable } from '../lib/check-options.js'
 import { createDigestTable, digestWords } from '../lib/dedup/digest-table.js'
 import { UsageError } from '../lib/errors.js'
 import { memoryLimits } from '../lib/limits.js'
-import type { ChunkBatch, FilteredBatch, FilteredChunk } from '../lib/records.js'
+import { expectRecords, type ChunkBatch, type FilteredBatch, type FilteredChunk } from '../lib/records.js'
 import { inlinePool, type WorkerPool } from '../lib/workers/pool.js'
 import { digestSize } from '../lib/format/digest.js'
-import { orderedStage } from './stage.js'
+import { defineStage, orderedParts, type StageParts } from './stage.js'
 
 export interface DedupFilterOptions {
   /** Unique chunks remembered, 1 to 2^32 − 2; from `dedupCapacity()`. Default 512 MiB's worth. */
@@ -35,7 +34,9 @@ export function dedupCapacity(memory: number = memoryLimits.dedupMemoryDefault):
  *
  * Holds the batches in work (threads + 1) and the table, at most 38 bytes a remembered chunk.
  */
-export function dedupFilter(options: DedupFilterOptions = {}): Duplex {
+export const dedupFilter = defineStage('dedup filter', dedupFilterParts)
+
+function dedupFilterParts(options: DedupFilterOptions = {}): StageParts<ChunkBatch, FilteredBatch> {
   checkOptions('dedupFilter()', options, optionTable)
   const { capacity = dedupCapacity(), pool = inlinePool } = options
   if (!Number.isInteger(capacity) || capacity < 1 || capacity > capacityMax)
@@ -78,5 +79,10 @@ export function dedupFilter(options: DedupFilterOptions = {}): Duplex {
     }
   }
 
-  return orderedStage({ work: digest, give: filter, window: memoryLimits.batchesInWork(pool.size) })
+  return orderedParts({
+    check: expectRecords('dedupFilter()', 'chunks'),
+    work: digest,
+    give: filter,
+    window: memoryLimits.batchesInWork(pool.size)
+  })
 }

@@ -1,6 +1,6 @@
-import type { Duplex } from 'node:stream'
 import {
   bytes,
+  callback,
   count,
   either,
   number,
@@ -17,10 +17,10 @@ import {
   type DictionaryOutcome
 } from '../lib/compression/dictionary.js'
 import { memoryLimits } from '../lib/limits.js'
-import type { DictionaryRecord, FilteredBatch, UniqueChunk } from '../lib/records.js'
+import { expectRecords, type DictionaryRecord, type FilteredBatch, type UniqueChunk } from '../lib/records.js'
 import { chooseDictionary, type SampledBytes } from '../lib/workers/choose-dictionary.js'
 import { inlinePool, type WorkerPool } from '../lib/workers/pool.js'
-import { stage, type Outputs } from './stage.js'
+import { defineStage, type Outputs, type StageParts } from './stage.js'
 
 export interface DictionarySamplerOptions {
   /** `auto` trains one and uses it where it pays, `always` also where it does not; or a ready one. Default `off`. */
@@ -34,6 +34,8 @@ export interface DictionarySamplerOptions {
   /** Without samples: bytes of the batches that wait until there are enough to train on. Default 16 MiB. */
   readonly windowSize?: number
   readonly pool?: WorkerPool
+  /** Called once with the outcome, unless the mode is `off`. */
+  readonly onDictionary?: ((outcome: DictionaryOutcome) => void) | undefined
 }
 
 const optionTable: OptionTable<DictionarySamplerOptions> = {
@@ -42,18 +44,22 @@ const optionTable: OptionTable<DictionarySamplerOptions> = {
   chunkSize: count(1),
   samples: object,
   windowSize: count(1),
-  pool: workerPool
+  pool: workerPool,
+  onDictionary: callback
 }
 
 /**
  * FilteredBatch → FilteredBatch | DictionaryRecord. Puts a dictionary in front of the first batch with a unique
- * chunk, when it is given one or one that is trained pays; everything else passes as it is, in order. Emits
- * `dictionary` with the outcome, once, unless the mode is `off`.
+ * chunk, when it is given one or one that is trained pays; everything else passes as it is, in order.
  *
  * Holds the samples until it has trained, at most 20 MiB; without them, `windowSize` of batches, and at most
  * 8 MiB of copies while it trains. Training takes as much as its samples again.
  */
-export function dictionarySampler(options: DictionarySamplerOptions = {}): Duplex {
+export const dictionarySampler = defineStage('dictionary sampler', dictionarySamplerParts)
+
+function dictionarySamplerParts(
+  options: DictionarySamplerOptions = {}
+): StageParts<FilteredBatch, FilteredBatch | DictionaryRecord> {
   checkOptions('dictionarySampler()', options, optionTable)
   const { mode = 'off', level = 3, chunkSize = 128 * 1024, pool = inlinePool } = options
   const { windowSize = memoryLimits.dictionaryWindowDefault } = options
@@ -73,7 +79,7 @@ export function dictionarySampler(options: DictionarySamplerOptions = {}): Duple
   async function* settle(isWhole: boolean): AsyncGenerator<FilteredBatch | DictionaryRecord> {
     isSettled = true
     const outcome = await decide(isWhole)
-    output.emit('dictionary', outcome)
+    options.onDictionary?.(outcome)
     if (outcome.kind === 'used') yield { kind: 'dictionary', ...outcome.dictionary }
     const batches = held
     held = []
@@ -92,8 +98,7 @@ export function dictionarySampler(options: DictionarySamplerOptions = {}): Duple
 
   const end = (): Outputs<FilteredBatch | DictionaryRecord> => (held.length > 0 ? settle(true) : [])
 
-  const output = stage({ take, end })
-  return output
+  return { check: expectRecords('dictionarySampler()', 'filtered'), take, end }
 }
 
 /** Holes and repeats need no bytes: they are given back while the batch waits. */

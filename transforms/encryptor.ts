@@ -1,13 +1,12 @@
-import type { Duplex } from 'node:stream'
 import { object, slabPool, workerPool, checkOptions, type OptionTable } from '../lib/check-options.js'
 import { sealFooter, type Sealing } from '../lib/crypto/sealing.js'
 import { footerBodySize } from '../lib/format/footer.js'
 import { countFrames, sealOverhead } from '../lib/format/frame.js'
 import { memoryLimits } from '../lib/limits.js'
-import type { FrameBatch, SnapshotRecord } from '../lib/records.js'
+import { expectRecords, type FrameBatch, type SnapshotRecord } from '../lib/records.js'
 import { inlinePool, type WorkerPool } from '../lib/workers/pool.js'
-import { createSlabPool, type SlabPool } from '../lib/workers/slabs.js'
-import { orderedStage, stage } from './stage.js'
+import { acquireFor, createSlabPool, type SlabPool } from '../lib/workers/slabs.js'
+import { defineStage, orderedParts, type StageParts } from './stage.js'
 
 export interface EncryptorOptions {
   /** Data key and header digest; without it everything passes as it is. */
@@ -25,14 +24,17 @@ const optionTable: OptionTable<EncryptorOptions> = { sealing: object, pool: work
  *
  * Holds the batches in work (threads + 1), plain and sealed.
  */
-export function encryptor(options: EncryptorOptions = {}): Duplex {
+export const encryptor = defineStage('encryptor', encryptorParts)
+
+function encryptorParts(options: EncryptorOptions = {}): StageParts<SnapshotRecord, SnapshotRecord> {
   checkOptions('encryptor()', options, optionTable)
   const { sealing, pool = inlinePool, slabs = createSlabPool() } = options
-  if (sealing === undefined) return stage<SnapshotRecord, SnapshotRecord>({ take: (record) => [record] })
+  const check = expectRecords('encryptor()', 'header', 'frames', 'footer')
+  if (sealing === undefined) return { check, take: (record) => [record] }
 
   const sealBatch = async ({ offset, frames, release }: FrameBatch): Promise<FrameBatch> => {
     const size = frames.reduce((sum, piece) => sum + piece.length + countFrames(piece) * sealOverhead, 0)
-    const slab = slabs.acquire(size)
+    const slab = acquireFor(pool, slabs, size)
     await pool.run('sealFrames', { sealing, frames, offset, target: slab.bytes })
     release?.()
     return { kind: 'frames', offset, frames: [slab.bytes], release: slab.release }
@@ -43,5 +45,10 @@ export function encryptor(options: EncryptorOptions = {}): Duplex {
     const bytes = sealFooter(sealing, record.bytes.subarray(0, footerBodySize), record.offset)
     return Promise.resolve({ ...record, bytes })
   }
-  return orderedStage({ work: seal, give: (record) => record, window: memoryLimits.batchesInWork(pool.size) })
+  return orderedParts({
+    check,
+    work: seal,
+    give: (record) => record,
+    window: memoryLimits.batchesInWork(pool.size)
+  })
 }

@@ -1,22 +1,23 @@
-import type { Duplex } from 'node:stream'
-import { number, object, checkOptions, type OptionTable } from '../lib/check-options.js'
+import { callback, checkOptions, number, object, type OptionTable } from '../lib/check-options.js'
 import { createHandleTable } from '../lib/dedup/handle-table.js'
 import { encodeDictionaryFrame } from '../lib/compression/dictionary-frame.js'
 import { blake3 } from '../lib/format/digest.js'
-import { encodeHoleFrame, encodeRepeatFrame } from '../lib/format/frame.js'
+import { UsageError } from '../lib/errors.js'
+import { encodeHoleFrame, encodeRepeatFrame, sealOverhead } from '../lib/format/frame.js'
 import { keySlotsSize, type Header } from '../lib/format/header.js'
 import { createIndexWriter, type SnapshotTotals } from '../lib/format/index-writer.js'
 import { formatLimits } from '../lib/limits.js'
-import type {
-  BlockBatch,
-  DictionaryRecord,
-  FrameBatch,
-  RepeatedChunk,
-  SnapshotRecord,
-  StoredBlock
+import {
+  expectRecords,
+  type BlockBatch,
+  type DictionaryRecord,
+  type FrameBatch,
+  type RepeatedChunk,
+  type SnapshotRecord,
+  type StoredBlock
 } from '../lib/records.js'
 import { dedupCapacity } from './dedup-filter.js'
-import { stage } from './stage.js'
+import { defineStage, type StageParts } from './stage.js'
 
 export interface IndexerOptions {
   readonly header: Header
@@ -24,28 +25,32 @@ export interface IndexerOptions {
   readonly keySlots?: Uint8Array | Promise<Uint8Array>
   /** Unique chunks that a repeat can reach back to: the dedup filter's capacity. */
   readonly capacity?: number
-  /** Bytes that sealing adds to each frame; 0 when nothing is sealed. */
-  readonly sealOverhead?: number
+  /** Called with the totals so far after each batch. */
+  readonly onProgress?: ((totals: SnapshotTotals) => void) | undefined
+  /** Called once with the totals, when the footer is made. */
+  readonly onSummary?: ((totals: SnapshotTotals) => void) | undefined
 }
 
 const optionTable: OptionTable<IndexerOptions> = {
   header: object,
   keySlots: object,
   capacity: number,
-  sealOverhead: number
+  onProgress: callback,
+  onSummary: callback
 }
 
 /**
  * BlockBatch → SnapshotRecord: the header, the frames with index pages among them as they fill, the
- * dictionary's frame where its record comes, and at the end the root and the footer. Merges adjacent holes and adjacent repeats. Emits `progress` with the
- * totals so far after each batch, and `summary` with the final ones.
+ * dictionary's frame where its record comes, and at the end the root and the footer. Merges adjacent holes and adjacent repeats.
  *
  * Holds one index page, 57 bytes a finished page, and 10 bytes for each unique chunk a repeat can reach.
  */
-export function indexer(options: IndexerOptions): Duplex {
+export const indexer = defineStage('indexer', indexerParts)
+
+function indexerParts(options: IndexerOptions): StageParts<BlockBatch | DictionaryRecord, SnapshotRecord> {
   checkOptions('indexer()', options, optionTable)
-  const { header, keySlots = new Uint8Array(0), capacity = dedupCapacity(), sealOverhead = 0 } = options
-  const index = createIndexWriter({ header, sealOverhead })
+  const { header, keySlots = new Uint8Array(0), capacity = dedupCapacity(), onProgress, onSummary } = options
+  const index = createIndexWriter({ header, sealOverhead: header.encrypted ? sealOverhead : 0 })
   const handles = createHandleTable(capacity)
   let stream = 0
   let holeSize = 0
@@ -139,7 +144,8 @@ export function indexer(options: IndexerOptions): Duplex {
     isHeaderOut = true
     const slots = await keySlots
     const size = keySlotsSize(header)
-    if (slots.length !== size) throw new RangeError(`the header has room for ${size} bytes of key slots`)
+    if (slots.length !== size)
+      throw new UsageError(`the key slots of this header have ${size} bytes, not ${slots.length}`)
     return [{ kind: 'header', bytes: Buffer.concat([index.header, slots]) }]
   }
 
@@ -170,7 +176,7 @@ export function indexer(options: IndexerOptions): Duplex {
       else if (chunk.kind === 'repeat') addRepeat(chunk)
       else addBlock(chunk, batch.frames)
     }
-    output.emit('progress', index.totals())
+    onProgress?.(index.totals())
     return [...header, ...gathered(offset, batch.release)]
   }
 
@@ -181,10 +187,9 @@ export function indexer(options: IndexerOptions): Duplex {
     await endPage()
     const root = await index.endRoot()
     push(root.frame)
-    output.emit('summary', index.totals() satisfies SnapshotTotals)
+    onSummary?.(index.totals())
     return [...header, ...gathered(offset), { kind: 'footer', offset: root.footerOffset, bytes: root.footer }]
   }
 
-  const output = stage({ take, end })
-  return output
+  return { check: expectRecords('indexer()', 'blocks', 'dictionary'), take, end }
 }

@@ -12,6 +12,14 @@ export interface ReaderOptions {
   readonly allowEmpty?: boolean
 }
 
+/** A stream of bytes, for which `for await` has a type. */
+export interface ByteStream extends Readable {
+  __streamTypeR(): Uint8Array
+  // Twice for the reason that `Stage` tells.
+  [Symbol.asyncIterator](nobody: never): never
+  [Symbol.asyncIterator]<Bytes extends Uint8Array>(): NodeJS.AsyncIterator<Bytes>
+}
+
 const optionTable: OptionTable<ReaderOptions> = { expectSize: count(0), allowEmpty: flag }
 
 /**
@@ -19,7 +27,7 @@ const optionTable: OptionTable<ReaderOptions> = { expectSize: count(0), allowEmp
  *
  * Holds two pieces and one read ahead.
  */
-export function reader(source: Source, options: ReaderOptions = {}): Readable {
+export function reader(source: Source, options: ReaderOptions = {}): ByteStream {
   checkValue('the source of reader()', source, having('a source, as openSource() gives', 'read', 'close'))
   checkOptions('reader()', options, optionTable)
   const pieces = readSource(source, options)
@@ -34,7 +42,7 @@ export function reader(source: Source, options: ReaderOptions = {}): Readable {
   return Readable.from(
     { [Symbol.asyncIterator]: () => iterator },
     { objectMode: false, highWaterMark: memoryLimits.readSize }
-  )
+  ) as unknown as ByteStream
 }
 
 const allowEmptyRemedy = { option: 'allowEmpty', does: 'takes that as it is' }

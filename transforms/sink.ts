@@ -1,7 +1,12 @@
 import { Writable } from 'node:stream'
 import { checkValue, having } from '../lib/check-options.js'
-import { piecesOf, type SnapshotRecord } from '../lib/records.js'
+import { expectRecords, piecesOf, type SnapshotRecord } from '../lib/records.js'
 import type { Target } from '../lib/target/target.js'
+
+/** A Writable that says what it takes. */
+export interface RecordSink extends Writable {
+  __streamTypeW(): SnapshotRecord | Uint8Array
+}
 
 /**
  * SnapshotRecord (or plain bytes) → target. Commits the target when the input ends and discards it when
@@ -9,17 +14,19 @@ import type { Target } from '../lib/target/target.js'
  *
  * Holds two records.
  */
-export function sink(target: Target): Writable {
+export function sink(target: Target): RecordSink {
   checkValue(
     'the target of sink()',
     target,
     having('a target, as openTarget() gives', 'write', 'commit', 'discard')
   )
+  const check = expectRecords('sink()', 'header', 'frames', 'footer')
   let lastWrite: Promise<void> = Promise.resolve()
   const write = async (record: SnapshotRecord | Uint8Array): Promise<void> => {
-    const pieces = record instanceof Uint8Array ? [record] : piecesOf(record)
-    await target.write(pieces)
-    if (!(record instanceof Uint8Array) && record.kind === 'frames') record.release?.()
+    if (record instanceof Uint8Array) return target.write([record])
+    check(record)
+    await target.write(piecesOf(record))
+    if (record.kind === 'frames') record.release?.()
   }
   return new Writable({
     objectMode: true,
@@ -36,5 +43,5 @@ export function sink(target: Target): Writable {
       const idle = target.isBlocking === true ? Promise.resolve() : lastWrite.catch(() => undefined)
       idle.then(() => target.discard()).then(() => done(error), done)
     }
-  })
+  }) as RecordSink
 }

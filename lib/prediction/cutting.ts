@@ -1,5 +1,4 @@
-import type { Duplex } from 'node:stream'
-import { orderedStage } from '../../transforms/stage.js'
+import { defineStage, orderedParts, type StageParts } from '../../transforms/stage.js'
 import { createCutter, type Candidates, type Cutter } from '../chunking/candidates.js'
 import { blake3, digestSize } from '../format/digest.js'
 import { memoryLimits } from '../limits.js'
@@ -27,9 +26,11 @@ export interface ChunkedBatch {
  *
  * @param onScan gets the milliseconds that finding cuts took
  */
-export function cutStage(pool: WorkerPool, onScan: (elapsedMs: number) => void): Duplex {
+export const cutStage = defineStage('cutter', cutParts)
+
+function cutParts(pool: WorkerPool, onScan: (elapsedMs: number) => void): StageParts<Batch, CutBatch> {
   const cut = createCutters()
-  return orderedStage({
+  return orderedParts({
     work: async (batch: Batch) => {
       const { bytes, headSize: start } = batch
       const pieces = { start, sizes: evenSizes(bytes.length - start, pieceSize) }
@@ -44,8 +45,10 @@ export function cutStage(pool: WorkerPool, onScan: (elapsedMs: number) => void):
 }
 
 /** CutBatch → ChunkedBatch. Holds threads + 2 batches. */
-export function digestStage(pool: WorkerPool): Duplex {
-  return orderedStage({
+export const digestStage = defineStage('digester', digestParts)
+
+function digestParts(pool: WorkerPool): StageParts<CutBatch, ChunkedBatch> {
+  return orderedParts({
     work: async ({ batch, pieces, cuts }: CutBatch): Promise<ChunkedBatch> => {
       const runs = cuts.filter((run) => run !== undefined)
       const digested = (await pool.run('digestRuns', { bytes: batch.bytes, runs })).values()

@@ -1,6 +1,5 @@
-import type { Duplex } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
-import { orderedStage } from '../../transforms/stage.js'
+import { defineStage, orderedParts, type StageParts } from '../../transforms/stage.js'
 import { memoryLimits, predictLimits } from '../limits.js'
 import type { Source } from '../source/source.js'
 import type { WorkerPool } from '../workers/pool.js'
@@ -90,7 +89,9 @@ interface PickedBatch {
 }
 
 /** ChunkedBatch → PickedBatch: asks the tellers, in order. */
-function countStage(tellers: readonly Teller[]): Duplex {
+const countStage = defineStage('counter', countParts)
+
+function countParts(tellers: readonly Teller[]): StageParts<ChunkedBatch, PickedBatch> {
   const pick = ({ batch, chunked }: ChunkedBatch): PickedBatch => ({
     batch,
     picks: tellers.map((teller, i) => {
@@ -106,12 +107,14 @@ function countStage(tellers: readonly Teller[]): Duplex {
       return picked
     })
   })
-  return orderedStage({ work: (batch: ChunkedBatch) => Promise.resolve(batch), give: pick, window: 1 })
+  return { take: (batch) => [pick(batch)] }
 }
 
 /** PickedBatch → what the picked chunks take. Gives the bytes back. */
-function measureStage(pool: WorkerPool): Duplex {
-  return orderedStage({
+const measureStage = defineStage('measurer', measureParts)
+
+function measureParts(pool: WorkerPool): StageParts<PickedBatch, Measured[]> {
+  return orderedParts({
     work: async ({ batch, picks }: PickedBatch): Promise<Measured[]> => {
       const jobs = ways.map(({ settings: { codec, level } }, i) => ({ codec, level, chunks: picks[i] ?? [] }))
       const isWanted = jobs.some(({ chunks }) => chunks.length > 0)

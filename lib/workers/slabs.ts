@@ -1,5 +1,8 @@
+import { isSharedArrayBuffer } from 'node:util/types'
+import { UsageError } from '../errors.js'
 import { memoryLimits } from '../limits.js'
 import { pageSkew } from '../memory.js'
+import { inlinePool, type WorkerPool } from './pool.js'
 
 /** A piece of shared memory, handed out by a slab pool. */
 export interface Slab {
@@ -16,6 +19,18 @@ export interface SlabPool {
    * @param room bytes wanted in front of them; default none
    */
   acquire(size: number, room?: number): Slab
+}
+
+/**
+ * A slab that the tasks of a pool write to: threads write to shared memory only, and to a copy of any other.
+ *
+ * @throws UsageError
+ */
+export function acquireFor(pool: WorkerPool, slabs: SlabPool, size: number): Slab {
+  const slab = slabs.acquire(size)
+  if (pool !== inlinePool && !isSharedArrayBuffer(slab.bytes.buffer))
+    throw new UsageError('with a pool of threads, slabs must be shared memory, as createSlabPool() gives it')
+  return slab
 }
 
 /** Slabs that can cross a stage of plain bytes: whoever gets the bytes of one can take it over. */

@@ -3,7 +3,6 @@ import { pipeline } from 'node:stream/promises'
 import type { ScryptCost } from '../../lib/crypto/scrypt.js'
 import { wrapForRecipient } from '../../lib/crypto/slots.js'
 import { makeSealing } from '../../lib/crypto/sealing.js'
-import { sealOverhead } from '../../lib/format/frame.js'
 import { encodeHeader, type Header } from '../../lib/format/header.js'
 import { encodeKeySlot } from '../../lib/format/key-slots.js'
 import { formatLimits } from '../../lib/limits.js'
@@ -62,7 +61,7 @@ export async function buildSealed(options: SealedOptions): Promise<Buffer> {
     chunker({ chunker: name, min: sizes.chunkSizeMin, avg: sizes.chunkSizeAvg, max: sizes.chunkSizeMax }),
     dedupFilter({ pool }),
     compressor({ codec, level, pool }),
-    indexer({ header, keySlots, sealOverhead }),
+    indexer({ header, keySlots }),
     encryptor({ sealing: makeSealing(dataKey, encodeHeader(header)), pool }),
     sink({
       name: 'memory',

@@ -11,7 +11,7 @@ import { cliPath, contentsOf, eachOf, failsWith, runShell, scratch } from '../he
 const files = 'too many files are open; raise the limit (ulimit -n)'
 const threads =
   'no thread or process can be started; raise the limit (ulimit -u, or of the container), or lower --concurrency'
-const disk = cipherBytes(1024 * 1024, 1)
+const disk = cipherBytes(5 * 1024 * 1024, 1)
 
 await t.test('too few open files', async (t) => {
   const cwd = scratch(t)
@@ -34,7 +34,7 @@ const asUser = ['--reuid', String(user), '--regid', String(user), '--clear-group
 const isUsable =
   process.getuid?.() === 0 &&
   spawnSync('setpriv', [...asUser, process.execPath, '--version']).status === 0 &&
-  spawnSync('setpriv', [...asUser, 'test', '-r', 'package.json']).status === 0
+  spawnSync('setpriv', [...asUser, 'test', '-r', cliPath]).status === 0
 const skipThreads = isUsable ? false : 'needs root, setpriv, and a folder that others may read'
 
 await t.test('too few threads', { skip: skipThreads }, async (t) => {

@@ -1,6 +1,6 @@
 import { runCommand } from '../../lib/commands/run-command.js'
 import { tellError } from '../../lib/commands/tell-error.js'
-import type { CliResult } from './run-cli.js'
+import { runCli, type CliResult } from './run-cli.js'
 
 /**
  * Runs a command line in this process, in a tenth of the time that a process takes: for the many ways in which one can fail, or be
@@ -11,6 +11,7 @@ export async function runHere(
   args: readonly string[],
   { cwd, env = {} }: { cwd: string; env?: Readonly<Record<string, string>> }
 ): Promise<CliResult> {
+  if (args.includes('-')) return runCli(args, { cwd, env }) // standard input is not ours
   const before = process.cwd()
   process.chdir(cwd)
   Object.assign(process.env, env)

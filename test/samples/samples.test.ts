@@ -153,3 +153,20 @@ void t.test('build-to-stream.mjs', async (t) => {
 function sha(text: string): string {
   return createHash('sha256').update(text).digest('hex')
 }
+
+void t.test('encrypted-pipeline.mjs', async (t) => {
+  const snapshot = join(t.testdir(), 'disk.st')
+  const env = { HEXZ_PASSPHRASE: 'open sesame' }
+  const told = await run('node', [sample('encrypted-pipeline.mjs'), image, snapshot], { env })
+  t.equal(
+    told.stdout.toString(),
+    `${snapshot}: ${readFileSync(snapshot).length} bytes, sealed\n`,
+    told.stderr
+  )
+  const back = await hexz(['extract', snapshot], { env })
+  t.ok(back.stdout.equals(readFileSync(image)), back.stderr)
+  const shown = await hexz(['inspect', snapshot, '--json'], { env })
+  t.match(JSON.parse(shown.stdout.toString()), { settings: { profile: 'eda', encrypted: true } })
+  const none = await run('node', [sample('encrypted-pipeline.mjs'), image, `${snapshot}2`])
+  t.match(none.stderr, 'no passphrase or recipient is given')
+})

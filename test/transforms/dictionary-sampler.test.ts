@@ -57,8 +57,8 @@ await t.test('of a pipe: the dictionary, then what was held, then the rest, in o
   const inputs = [withoutUnique(0), ...batches.slice(0, 2), withoutUnique(2), ...batches.slice(2)]
   for (const windowSize of [1.5 * MiB, 64 * MiB]) {
     const outcomes: DictionaryOutcome[] = []
-    const sampler = dictionarySampler({ mode: 'always', chunkSize, windowSize })
-    sampler.on('dictionary', (outcome: DictionaryOutcome) => outcomes.push(outcome))
+    const onDictionary = (outcome: DictionaryOutcome): void => void outcomes.push(outcome)
+    const sampler = dictionarySampler({ mode: 'always', chunkSize, windowSize, onDictionary })
     const outputs = await runStage<Output>(inputs, sampler)
     t.strictSame(
       outputs.map(({ kind }) => kind),
@@ -84,11 +84,14 @@ await t.test(
   async (t) => {
     let released = 0
     const release = (): void => void (released += 1)
-    const sampler = dictionarySampler({ mode: 'auto', chunkSize })
     const inputs = [...batches.slice(0, 3), withoutUnique(3), withoutUnique(4)]
-    sampler.once('dictionary', (outcome: DictionaryOutcome) => {
-      t.equal(released, 2)
-      t.strictSame(outcome, { kind: 'none', reason: 'there is too little to train it on' })
+    const sampler = dictionarySampler({
+      mode: 'auto',
+      chunkSize,
+      onDictionary(outcome) {
+        t.equal(released, 2)
+        t.strictSame(outcome, { kind: 'none', reason: 'there is too little to train it on' })
+      }
     })
     const outputs = await runStage<Output>(
       inputs.map((record) => ({ ...record, release })),
