@@ -190,11 +190,11 @@ export function isFrameIntact(frame: Uint8Array): boolean {
 }
 
 /** @throws CorruptError BAD_CHECKSUM */
-export function checkFrame(frame: Uint8Array, where: string, offset: number): void {
+export function checkFrame(frame: Uint8Array, where: string, offset: number, what = 'frame'): void {
   if (isFrameIntact(frame)) return
   throw new CorruptError(
     'BAD_CHECKSUM',
-    `${where} is damaged at byte ${offset}: the checksum of the frame there is wrong`,
+    `${where} is damaged at byte ${offset}: the checksum of the ${what} there is wrong`,
     { where, offset }
   )
 }

@@ -44,16 +44,20 @@ export function listChunks(page: PageColumns, indexes: readonly number[]): Block
   let rawStart = 0
   let blockSize = 0
   let last: number | undefined
+  let wasRepeat = false
   const places = indexes.map((index): BlockPlace => {
     const offset = page.blockOffsets[index] ?? 0
     const storedSize = page.storedSizes[index] ?? 0
     const rawSize = rawSizeAt(page, index)
+    const isRepeat = page.kinds[index] !== 0
+    // A repeat says by its own size how large the block is, whatever the entry before it says of that.
+    if (offset !== last || isRepeat || wasRepeat) blockSize = blockSizeAt(page, index)
     if (offset !== last) {
       start = end
       end += storedSize
       last = offset
-      blockSize = blockSizeAt(page, index)
     }
+    wasRepeat = isRepeat
     const digest = page.digests.subarray(index * digestSize, (index + 1) * digestSize)
     const innerOffset = page.innerOffsets[index] ?? 0
     const place = { start, storedSize, offset, rawStart, rawSize, innerOffset, blockSize, digest }

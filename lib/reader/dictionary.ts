@@ -53,7 +53,7 @@ export function onceRead<T>(read: () => Promise<T>): () => Promise<T> {
  * @throws CorruptError
  */
 export function decodeDictionaryFrame(frame: Uint8Array, where: string, offset: number): Uint8Array {
-  checkFrame(frame, where, offset)
+  checkFrame(frame, where, offset, 'dictionary')
   const { type, codec, rawSize, payloadSize } = decodeFrameHeader(frame, where, offset)
   if (type !== 'dictionary' || frameHeaderSize + payloadSize !== frame.length)
     throw broken(where, offset, `expected a dictionary, found a ${type} frame`)

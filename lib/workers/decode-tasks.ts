@@ -71,12 +71,18 @@ export function createBlockDecoding({
   sealing,
   dictionary
 }: Omit<DecodeBlocksArgs, 'blocks' | 'bytes'>): (block: BlockPlace) => Uint8Array {
-  let open: { readonly start: number; readonly bytes: Uint8Array } | undefined
+  let open: { readonly start: number; readonly storedSize: number; readonly bytes: Uint8Array } | undefined
+  /** Two entries may say different things of one block; then the frame is held against the second, too. */
+  const isOpen = ({ start, storedSize, blockSize }: BlockPlace): boolean =>
+    open?.start === start &&
+    open.storedSize === storedSize &&
+    (blockSize === undefined || open.bytes.length === blockSize)
   return (block) => {
-    if (open?.start !== block.start) {
+    if (open === undefined || !isOpen(block)) {
       const stored = frames.subarray(block.start, block.start + block.storedSize)
       const frame = sealing === undefined ? stored : openFrame(sealing, stored, where, block.offset)
-      open = { start: block.start, bytes: checkBlockFrame(frame, block, decoderFor(dictionary), where) }
+      const bytes = checkBlockFrame(frame, block, decoderFor(dictionary), where)
+      open = { start: block.start, storedSize: block.storedSize, bytes }
       countOutput(open.bytes.length, memoryLimits.decodeGarbageMax)
     }
     return checkChunk(open.bytes, block, where)

@@ -73,6 +73,10 @@ export const found: Readonly<Record<string, FoundCase>> = {
   },
   'repeat-of-nothing': { what: 'A repeat frame of no chunks; verify passed it.', verdict: 'BAD_STRUCTURE' },
   'repeat-of-nothing-sealed': { what: 'The same, sealed.', verdict: 'BAD_STRUCTURE' },
+  'repeat-of-part-behind-its-block': {
+    what: 'A repeat of a part of the block before it; a read of both passed it, one of the repeat did not.',
+    verdict: 'BAD_STRUCTURE'
+  },
   'repeat-of-what-lies-in-a-skippable': {
     what: 'A repeat of a block frame inside a skippable one; verify passed it.',
     verdict: 'BAD_STRUCTURE'

@@ -102,8 +102,12 @@ function compareIndexed(
       // When the dictionary is looked at, at the first block or at one that needs it, is the reader's choice.
       if (right.isOk && !bytes.isOk && !bytes.message.includes('dictionary'))
         report('read fails where format.md allows', bytes.message)
-      if (!right.isOk && bytes.isOk && !isCached && contentFaults.test(right.message) && end > start)
-        report('read gives bytes that are not intact', right.message)
+      if (!right.isOk && bytes.isOk && !isCached && contentFaults.test(right.message) && end > start) {
+        const copied = ask(report, () => indexed.value.read(name, start, end, true))
+        if (!copied.isOk) report('read gives bytes that are not intact', right.message)
+        else if (!copied.value.equals(bytes.value))
+          report('other bytes than by format.md', `read of ${start} to ${end}`)
+      }
       if (right.isOk && bytes.isOk && !right.value.equals(bytes.value))
         report('other bytes than by format.md', `read of ${start} to ${end}`)
     }

@@ -60,11 +60,16 @@ export function openIndexed(file: Buffer, credentials: Credentials = {}) {
     must(bytes.length === chunk.size && blake3(bytes).equals(chunk.digest), 'digest of a chunk')
     return bytes
   }
-  function read(name: string, start = 0, stop = Infinity): Buffer {
+  /**
+   * @param anyCopy a chunk that cannot be read may come from another one with its digest, anywhere in the range: a reader
+   *   may read what it wants twice once
+   */
+  function read(name: string, start = 0, stop = Infinity, anyCopy = false): Buffer {
     const stream = header.names.indexOf(name)
     const own = root.ordered[stream]
     if (!own) throw new RangeError(`no stream ${name}`)
-    const parts: Buffer[] = []
+    const parts: (() => Buffer)[] = []
+    const intact = new Map<string, Buffer>()
     let [low, high] = [0, own.length]
     while (high - low > 1) {
       const middle = (low + high) >> 1
@@ -85,12 +90,20 @@ export function openIndexed(file: Buffer, credentials: Credentials = {}) {
         const from = Math.max(start - entry.streamOffset, 0)
         const to = Math.min(stop - entry.streamOffset, entry.size)
         if (from >= to) continue
-        parts.push(
-          entry.kind === 'hole' ? Buffer.alloc(to - from) : chunkBytes(entry, stream).subarray(from, to)
-        )
+        if (entry.kind === 'hole') {
+          parts.push(() => Buffer.alloc(to - from))
+          continue
+        }
+        const key = entry.digest.toString('hex')
+        try {
+          intact.set(key, chunkBytes(entry, stream))
+        } catch (error) {
+          if (!anyCopy) throw error
+        }
+        parts.push(() => (intact.get(key) ?? chunkBytes(entry, stream)).subarray(from, to))
       }
     }
-    return Buffer.concat(parts)
+    return Buffer.concat(parts.map((part) => part()))
   }
   return {
     header,

@@ -124,7 +124,10 @@ async function checkRecovery(
   const recovered = await recover(library.recoverStream, sourceOf(context), options, report)
   if (!recovered.isOk) {
     const hasNoMagic = file.length < 8 && recovered.code === 'NOT_A_SNAPSHOT'
-    if (isCut && !hasNoMagic) report('recover fails on a cut', `${recovered.code} ${recovered.message}`)
+    // Without its key slots nothing of an encrypted one can be read.
+    const hasNoKeys = sample.isEncrypted && recovered.message.includes('ends inside its header')
+    if (isCut && !hasNoMagic && !hasNoKeys)
+      report('recover fails on a cut', `${recovered.code} ${recovered.message}`)
     if (verified.isOk) report('recover fails where verify passes', recovered.message)
     return
   }

@@ -114,6 +114,7 @@ export function parsePage(
 export function parseRoot(context: Context, frame: Frame) {
   const { names, framesOffset } = context.header
   must(frame.type === 6, 'the root is no root')
+  must(frame.stream === 0, 'stream of the root')
   const plain = plainOf(frame)
   const f = new Fields(plain)
   must(f.uint(1) === names.length, 'streams of the root')
