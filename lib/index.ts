@@ -1,6 +1,7 @@
 /** Build snapshots and read them. The stages themselves are in `hexz/transforms`. */
 export { build, type BuildOptions, type SourceLike } from './api.js'
 export { buildStreams, type PipelineOptions, type StreamSource } from './build.js'
+export { extract, type ExtractOptions, type ExtractResult } from './extract.js'
 export { predict, type Prediction, type PredictOptions } from './predict.js'
 export type { PredictedBuild } from './prediction/estimate.js'
 export { train, type TrainOptions } from './train.js'
@@ -32,6 +33,7 @@ export { profiles, type Profile, type ProfileName, type SettingsOptions } from '
 export type { Header } from './format/header.js'
 export type { StreamSummary } from './format/index-root.js'
 export type { SnapshotTotals } from './format/index-writer.js'
+export { collectCodecGarbage } from './workers/collect.js'
 export { formatLimits, memoryLimits } from './limits.js'
 export {
   CorruptError,

@@ -25,6 +25,7 @@ import type { ScryptCost } from './crypto/scrypt.js'
 import type { Locks } from './crypto/slots.js'
 import type { Credentials } from './crypto/unlock.js'
 import { UsageError } from './errors.js'
+import type { ExtractOptions } from './extract.js'
 import { codecNames } from './format/frame.js'
 import type { PredictOptions, PredictSettings } from './predict.js'
 import type { DictionaryOptions, SettingsOptions } from './profiles.js'
@@ -108,6 +109,18 @@ const credentials: OptionTable<Credentials> = {
 }
 const range: OptionTable<RangeOptions> = { start: number, end: number }
 const open: OptionTable<OpenOptions> = { ...credentials, concurrency: number, cacheSize: number }
+const extract: OptionTable<ExtractOptions> = {
+  ...open,
+  ...range,
+  snapshot: either(text, byteSource),
+  target: either(text, writable),
+  stream: text,
+  force: flag,
+  forceInUse: flag,
+  inPlace: flag,
+  signal,
+  onProgress: callback
+}
 const verify: OptionTable<VerifyOptions> = {
   ...credentials,
   quick: flag,
@@ -156,6 +169,13 @@ export function checkBuild(options: unknown): asserts options is BuildOptions {
     throw new UsageError('build() needs a source: a path, or an async iterable of bytes')
   if (target === undefined) throw new UsageError('build() needs a target: a path, or a Writable')
   checkLocks(given)
+}
+
+export function checkExtract(options: unknown): asserts options is ExtractOptions {
+  checkOptions('extract()', options, extract)
+  const { snapshot, target } = options as Partial<ExtractOptions>
+  if (snapshot === undefined) throw new UsageError('extract() needs a snapshot: a path, a URL, or bytes')
+  if (target === undefined) throw new UsageError('extract() needs a target: a path, or a Writable')
 }
 
 export function checkStreams(streams: unknown, target: unknown): void {

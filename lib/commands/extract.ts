@@ -1,8 +1,7 @@
 import { UsageError } from '../errors.js'
+import { chooseStream, writeRange } from '../extract.js'
 import type { RangeOptions, Snapshot } from '../reader/open-snapshot.js'
 import { mixedTarget, restoreInPlace } from '../reader/restore-in-place.js'
-import { checkCapacity } from '../target/device.js'
-import type { FileTarget, Target } from '../target/target.js'
 import { defaultWorkerCount } from '../workers/pool.js'
 import { isSet, type Arguments, type Command } from './command.js'
 import { openSnapshotBytes } from './open-input.js'
@@ -110,13 +109,10 @@ interface Done {
 }
 
 async function make(job: Job, path: string, output: OutputOptions): Promise<Done> {
+  const { snapshot, stream, range, progress, signal } = job
   const target = await openOutput(path, output)
-  try {
-    await copy(job, target)
-    await target.commit()
-  } finally {
-    await target.discard()
-  }
+  const onProgress = (size: number): void => progress.update(size)
+  await writeRange(snapshot, target, { ...range, stream, signal, onProgress })
   return { target: target.name, isOutput: target.isBlocking === true }
 }
 
@@ -141,73 +137,6 @@ async function changeInPlace(
     // Another error says so itself; a signal ends hexz with a line that does not.
     if (state.isMixed && signal.aborted) process.stderr.write(`hexz: ${printable(mixedTarget(path))}\n`)
     await target.close()
-  }
-}
-
-function chooseStream(
-  { streams, name }: Snapshot,
-  wanted: string | undefined
-): { name: string; size: number } {
-  const stream = wanted === undefined ? streams[0] : streams.find((one) => one.name === wanted)
-  if (stream === undefined)
-    throw new UsageError(
-      `${name} has no stream "${wanted ?? ''}"; it has ${streams.map((one) => one.name).join(', ')}`
-    )
-  return stream
-}
-
-/** Checked bytes to the target; holes stay holes where the target can have them. */
-async function copy(job: Job, target: Target | FileTarget): Promise<void> {
-  if ('writeAt' in target && target.isSeekable) await copyToFile(job, target)
-  else await copyInOrder(job, target)
-}
-
-/** The threads write, wherever they are. */
-async function copyToFile(
-  { snapshot, stream, range, progress, signal }: Job,
-  target: FileTarget
-): Promise<void> {
-  checkCapacity(target.name, target.capacity, range.end - range.start)
-  for await (const run of snapshot.writeTo(target, stream, range)) {
-    signal.throwIfAborted()
-    const at = run.offset - range.start
-    if (run.kind === 'written') target.wrote(run.size)
-    else if (!target.isBlank)
-      await writeZeros(run.size, signal, (piece, done) => target.writeAt(at + done, piece))
-    progress.update(at + run.size)
-  }
-  if (target.isBlank) await target.setSize(range.end - range.start)
-}
-
-async function copyInOrder(
-  { snapshot, stream, range, progress, signal }: Job,
-  target: Target
-): Promise<void> {
-  let doneSize = 0
-  for await (const run of snapshot.runs(stream, range)) {
-    signal.throwIfAborted()
-    if (run.kind === 'hole') {
-      await writeZeros(run.size, signal, (piece) => target.write([piece]))
-      doneSize += run.size
-    } else {
-      await target.write([run.bytes])
-      doneSize += run.bytes.length
-      run.release()
-    }
-    progress.update(doneSize)
-  }
-}
-
-const zeros = Buffer.alloc(1024 * 1024)
-
-async function writeZeros(
-  size: number,
-  signal: AbortSignal,
-  write: (piece: Uint8Array, done: number) => Promise<void>
-): Promise<void> {
-  for (let done = 0; done < size; done += zeros.length) {
-    signal.throwIfAborted()
-    await write(zeros.subarray(0, size - done), done)
   }
 }
 

@@ -1,5 +1,6 @@
 import { availableParallelism } from 'node:os'
 import { setFlagsFromString } from 'node:v8'
+import { collectCodecGarbage } from '../workers/collect.js'
 
 /**
  * What V8 does otherwise in this process, which brings bytes to codecs, and mostly for seconds only: see "V8 is
@@ -28,6 +29,7 @@ const manyCores = 8
 export function tuneEngine({ isEndless }: { readonly isEndless: boolean }): void {
   // A codec starts as many threads as there are cores, for calls that are not made.
   process.env.TOKIO_WORKER_THREADS ??= '1'
+  collectCodecGarbage()
   for (const flag of flags) setFlagsFromString(flag)
   const isLate = !isEndless && availableParallelism() < manyCores
   if (isLate && Number.parseInt(process.versions.v8) < 12) setFlagsFromString(lateCompilation)

@@ -12,11 +12,11 @@ export interface RestoreOptions {
   /** Of the stream: what the target's first byte and its end will be. */
   readonly start: number
   readonly end: number
-  readonly signal?: AbortSignal
+  readonly signal?: AbortSignal | undefined
   /** Called before the first byte is written. */
   readonly onChange?: () => void
   /** Called with the bytes of the range that are done. */
-  readonly onProgress?: (doneSize: number) => void
+  readonly onProgress?: ((doneSize: number) => void) | undefined
 }
 
 export interface RestoreResult {

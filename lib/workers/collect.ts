@@ -8,16 +8,32 @@ type Collect = (options?: { type: 'minor' }) => void
 
 let outputSize = 0
 let collect: Collect | undefined
+let isOn = false
+
+/**
+ * Lets hexz free the buffers of codecs as soon as they are not in use any more, in this thread and in those that it starts from
+ * now on: a build holds tens of megabytes less. V8 has no other way in than a flag, and flags are the whole process's:
+ * `--expose-gc` and `--semi-space-growth-factor=1`. The command line does this; the library leaves it to its host.
+ */
+export function collectCodecGarbage(): void {
+  isOn = true
+}
+
+/** For a thread that is to do the same. */
+export function collectsCodecGarbage(): boolean {
+  return isOn
+}
 
 /**
  * To be told of each buffer that a codec gives; frees those that are not in use any more, now and then. V8
  * sees a few bytes of JavaScript object where the binding holds 64 KiB, so it lets tens of megabytes pile up
- * in each thread before it looks; a minor collection takes a fraction of a millisecond. V8 has no other way
- * in than the function of `--expose-gc`.
+ * in each thread before it looks; a minor collection takes a fraction of a millisecond. Does nothing unless it is
+ * turned on (`collectCodecGarbage`).
  *
  * @param sizeMax bytes that may wait
  */
 export function countOutput(size: number, sizeMax: number = memoryLimits.encodeGarbageMax): void {
+  if (!isOn) return
   outputSize += size
   if (outputSize < sizeMax) return
   outputSize = 0
@@ -32,8 +48,7 @@ export function countOutput(size: number, sizeMax: number = memoryLimits.encodeG
  */
 export async function freeOutput(): Promise<void> {
   for (let round = 0; round < 3; round++) {
-    collect ??= openCollector()
-    collect()
+    if (isOn) (collect ??= openCollector())()
     await nextTurn()
   }
 }

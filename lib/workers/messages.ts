@@ -8,6 +8,11 @@ export interface Request {
   readonly args: unknown
 }
 
+/** What a thread is started with. */
+export interface WorkerSettings {
+  readonly collects: boolean
+}
+
 export interface PlainError {
   readonly className: string
   readonly message: string

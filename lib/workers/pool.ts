@@ -2,7 +2,8 @@ import { availableParallelism } from 'node:os'
 import { Worker } from 'node:worker_threads'
 import { systemLimit, UsageError } from '../errors.js'
 import { memoryLimits } from '../limits.js'
-import { reviveError, type Reply } from './messages.js'
+import { collectsCodecGarbage } from './collect.js'
+import { reviveError, type Reply, type WorkerSettings } from './messages.js'
 import { tasks, type Tasks } from './tasks.js'
 
 export type TaskName = keyof Tasks
@@ -112,6 +113,7 @@ export function createWorkerPool(size: number = defaultWorkerCount()): WorkerPoo
   }
   const startThread = (): Thread => {
     const worker = new Worker(new URL('./worker.js', import.meta.url), {
+      workerData: { collects: collectsCodecGarbage() } satisfies WorkerSettings,
       // A task's garbage is short-lived and small beside the codecs' buffers: a small nursery finds it soon.
       resourceLimits: { maxYoungGenerationSizeMb: 2 }
     })

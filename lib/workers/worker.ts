@@ -1,8 +1,10 @@
-import { parentPort } from 'node:worker_threads'
-import { flattenError, type Request } from './messages.js'
+import { parentPort, workerData } from 'node:worker_threads'
+import { collectCodecGarbage } from './collect.js'
+import { flattenError, type Request, type WorkerSettings } from './messages.js'
 import { tasks } from './tasks.js'
 
 /** A worker thread: runs the tasks it is sent, one after another. */
+if ((workerData as WorkerSettings).collects) collectCodecGarbage()
 let last: Promise<void> = Promise.resolve()
 
 parentPort?.on('message', ({ id, name, args }: Request) => {
