@@ -1,5 +1,4 @@
 import type { Dictionary } from './compression/dictionary.js'
-import { UsageError } from './errors.js'
 
 /**
  * What crosses the boundary between two stages. The unit is a batch: the chunks of about 2 MiB of one
@@ -118,20 +117,6 @@ export interface FooterRecord {
   readonly kind: 'footer'
   readonly offset: number
   readonly bytes: Uint8Array
-}
-
-/**
- * A check for the records that a stage takes; one comparison a batch.
- *
- * @param where such as `compressor()`
- */
-export function expectRecords(where: string, ...kinds: readonly string[]): (record: unknown) => void {
-  return (record) => {
-    const kind = (record as { kind?: unknown } | null | undefined)?.kind
-    if (kinds.includes(kind as string)) return
-    const given = typeof kind === 'string' ? `one of kind ${kind}` : `something else: ${typeof record}`
-    throw new UsageError(`${where} takes records of kind ${kinds.join(' or ')}, and was given ${given}`)
-  }
 }
 
 /** The bytes of a record, in order. */

@@ -4,7 +4,6 @@ import { blockPrefixSize, codecNames, frameHeaderSize, type CodecName } from '..
 import { memoryLimits } from '../lib/limits.js'
 import { checkLevel } from '../lib/profiles.js'
 import {
-  expectRecords,
   type BlockBatch,
   type DictionaryRecord,
   type FilteredBatch,
@@ -15,7 +14,7 @@ import { inlinePool, type WorkerPool } from '../lib/workers/pool.js'
 import { blake3 } from '../lib/format/digest.js'
 import { shareDictionary, type SharedDictionary } from '../lib/workers/prepared.js'
 import { acquireFor, createSlabPool, type SlabPool } from '../lib/workers/slabs.js'
-import { defineStage, orderedParts, type StageParts } from './stage.js'
+import { defineStage, expectRecords, orderedParts, type StageParts } from './stage.js'
 
 export interface CompressorOptions {
   /** `raw` stores everything as it is. Default `lz4`. */

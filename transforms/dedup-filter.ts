@@ -2,10 +2,10 @@ import { number, workerPool, checkOptions, type OptionTable } from '../lib/check
 import { createDigestTable, digestWords } from '../lib/dedup/digest-table.js'
 import { UsageError } from '../lib/errors.js'
 import { memoryLimits } from '../lib/limits.js'
-import { expectRecords, type ChunkBatch, type FilteredBatch, type FilteredChunk } from '../lib/records.js'
+import { type ChunkBatch, type FilteredBatch, type FilteredChunk } from '../lib/records.js'
 import { inlinePool, type WorkerPool } from '../lib/workers/pool.js'
 import { digestSize } from '../lib/format/digest.js'
-import { defineStage, orderedParts, type StageParts } from './stage.js'
+import { defineStage, expectRecords, orderedParts, type StageParts } from './stage.js'
 
 export interface DedupFilterOptions {
   /** Unique chunks remembered, 1 to 2^32 − 2; from `dedupCapacity()`. Default 512 MiB's worth. */

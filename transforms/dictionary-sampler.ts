@@ -17,10 +17,10 @@ import {
   type DictionaryOutcome
 } from '../lib/compression/dictionary.js'
 import { memoryLimits } from '../lib/limits.js'
-import { expectRecords, type DictionaryRecord, type FilteredBatch, type UniqueChunk } from '../lib/records.js'
+import { type DictionaryRecord, type FilteredBatch, type UniqueChunk } from '../lib/records.js'
 import { chooseDictionary, type SampledBytes } from '../lib/workers/choose-dictionary.js'
 import { inlinePool, type WorkerPool } from '../lib/workers/pool.js'
-import { defineStage, type Outputs, type StageParts } from './stage.js'
+import { defineStage, expectRecords, type Outputs, type StageParts } from './stage.js'
 
 export interface DictionarySamplerOptions {
   /** `auto` trains one and uses it where it pays, `always` also where it does not; or a ready one. Default `off`. */

@@ -3,10 +3,10 @@ import { sealFooter, type Sealing } from '../lib/crypto/sealing.js'
 import { footerBodySize } from '../lib/format/footer.js'
 import { countFrames, sealOverhead } from '../lib/format/frame.js'
 import { memoryLimits } from '../lib/limits.js'
-import { expectRecords, type FrameBatch, type SnapshotRecord } from '../lib/records.js'
+import { type FrameBatch, type SnapshotRecord } from '../lib/records.js'
 import { inlinePool, type WorkerPool } from '../lib/workers/pool.js'
 import { acquireFor, createSlabPool, type SlabPool } from '../lib/workers/slabs.js'
-import { defineStage, orderedParts, type StageParts } from './stage.js'
+import { defineStage, expectRecords, orderedParts, type StageParts } from './stage.js'
 
 export interface EncryptorOptions {
   /** Data key and header digest; without it everything passes as it is. */

@@ -8,7 +8,6 @@ import { keySlotsSize, type Header } from '../lib/format/header.js'
 import { createIndexWriter, type SnapshotTotals } from '../lib/format/index-writer.js'
 import { formatLimits } from '../lib/limits.js'
 import {
-  expectRecords,
   type BlockBatch,
   type DictionaryRecord,
   type FrameBatch,
@@ -17,7 +16,7 @@ import {
   type StoredBlock
 } from '../lib/records.js'
 import { dedupCapacity } from './dedup-filter.js'
-import { defineStage, type StageParts } from './stage.js'
+import { defineStage, expectRecords, type StageParts } from './stage.js'
 
 export interface IndexerOptions {
   readonly header: Header

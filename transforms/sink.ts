@@ -1,7 +1,8 @@
 import { Writable } from 'node:stream'
 import { checkValue, having } from '../lib/check-options.js'
-import { expectRecords, piecesOf, type SnapshotRecord } from '../lib/records.js'
+import { piecesOf, type SnapshotRecord } from '../lib/records.js'
 import type { Target } from '../lib/target/target.js'
+import { expectRecords } from './stage.js'
 
 /** A Writable that says what it takes. */
 export interface RecordSink extends Writable {

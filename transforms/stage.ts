@@ -1,6 +1,7 @@
 import type { Duplex } from 'node:stream'
 import { asStream, asWebStream, flushable, many, none } from 'stream-chain'
 import type { Flushable, Many } from 'stream-chain/defs.js'
+import { UsageError } from '../lib/errors.js'
 
 /**
  * Outputs of a stage, in order. A list of the few that one input gives costs least; what may be many, or large, is
@@ -89,6 +90,20 @@ function offer<Out>(outputs: Outputs<Out>): unknown {
   if (Array.isArray(outputs)) return many(outputs)
   if (outputs instanceof Promise) return outputs.then(offer)
   return Symbol.asyncIterator in outputs ? outputs[Symbol.asyncIterator]() : outputs[Symbol.iterator]()
+}
+
+/**
+ * A check for the records that a stage takes; one comparison a batch.
+ *
+ * @param where such as `compressor()`
+ */
+export function expectRecords(where: string, ...kinds: readonly string[]): (record: unknown) => void {
+  return (record) => {
+    const kind = (record as { kind?: unknown } | null | undefined)?.kind
+    if (kinds.includes(kind as string)) return
+    const given = typeof kind === 'string' ? `one of kind ${kind}` : `something else: ${typeof record}`
+    throw new UsageError(`${where} takes records of kind ${kinds.join(' or ')}, and was given ${given}`)
+  }
 }
 
 export interface OrderedStageParts<In, Done, Out> {
