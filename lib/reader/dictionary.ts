@@ -62,7 +62,7 @@ export function decodeDictionaryFrame(frame: Uint8Array, where: string, offset: 
     return decodeDictionary(codec, frame.subarray(frameHeaderSize), rawSize)
   } catch (cause) {
     if (!(cause instanceof CorruptError)) throw cause
-    throw broken(where, offset, cause.message, cause)
+    throw broken(where, offset, `the dictionary there can't be used: ${cause.message}`, cause)
   }
 }
 

@@ -109,6 +109,7 @@ export function openIndexed(file: Buffer, credentials: Credentials = {}) {
     header,
     digest: snapshot,
     pageCount: root.pages.length,
+    dictionaryOffset: root.dictionary?.offset,
     sizes: root.streams.map(({ size }) => size),
     read
   }
