@@ -12,7 +12,7 @@ let isOn = false
 
 /**
  * Lets hexz free the buffers of codecs as soon as they are not in use any more, in this thread and in those that it starts from
- * now on: a build holds tens of megabytes less. V8 has no other way in than a flag, and flags are the whole process's:
+ * now on: many reads at once hold a few megabytes less. V8 has no other way in than a flag, and flags are the whole process's:
  * `--expose-gc` and `--semi-space-growth-factor=1`. The command line does this; the library leaves it to its host.
  */
 export function collectCodecGarbage(): void {
