@@ -13,6 +13,7 @@ const blockSizeLeast = 8 * 1024
 
 /** Parts of a frame's header. */
 interface FrameStart {
+  readonly windowSize: number
   readonly hasChecksum: boolean
   readonly dictionaryIdOffset: number
   readonly dictionaryIdSize: number
@@ -29,17 +30,22 @@ function readStart(frame: Uint8Array, rawSize: number, windowSizeMax: number): F
   const isSingleSegment = (descriptor & 0x20) !== 0
   const dictionaryIdSize = [0, 1, 2, 4][descriptor & 3] ?? 0
   const contentSizeSize = [isSingleSegment ? 1 : 0, 2, 4, 8][descriptor >> 6] ?? 0
-  if (!isSingleSegment) {
-    const window = view.getUint8(5)
-    const base = 2 ** (10 + (window >> 3))
-    if (base + (base / 8) * (window & 7) > windowSizeMax) return undefined
-  }
+  const window = view.getUint8(5)
+  const base = 2 ** (10 + (window >> 3))
+  const windowSize = isSingleSegment ? rawSize : base + (base / 8) * (window & 7)
+  if (!isSingleSegment && windowSize > windowSizeMax) return undefined
   const dictionaryIdOffset = isSingleSegment ? 5 : 6
   const offset = dictionaryIdOffset + dictionaryIdSize
   const blocksOffset = offset + contentSizeSize
   if (blocksOffset > frame.length) return undefined
   if (contentSizeSize > 0 && readContentSize(view, offset, contentSizeSize) !== rawSize) return undefined
-  return { hasChecksum: (descriptor & 4) !== 0, dictionaryIdOffset, dictionaryIdSize, blocksOffset }
+  return {
+    windowSize,
+    hasChecksum: (descriptor & 4) !== 0,
+    dictionaryIdOffset,
+    dictionaryIdSize,
+    blocksOffset
+  }
 }
 
 /**
@@ -55,7 +61,7 @@ function startOfBounded(frame: Uint8Array, rawSize: number, windowSizeMax: numbe
   const start = readStart(frame, rawSize, windowSizeMax)
   if (start === undefined) return undefined
   const view = new DataView(frame.buffer, frame.byteOffset, frame.byteLength)
-  const end = walkBlocks(view, start.blocksOffset, rawSize)
+  const end = walkBlocks(view, start, rawSize)
   return end !== undefined && end + (start.hasChecksum ? 4 : 0) === frame.length ? start : undefined
 }
 
@@ -94,16 +100,20 @@ function readContentSize(view: DataView, offset: number, size: number): number {
 }
 
 /** Offset behind the last block, or `undefined` when the blocks are cut or too many. */
-function walkBlocks(view: DataView, start: number, rawSize: number): number | undefined {
+function walkBlocks(
+  view: DataView,
+  { blocksOffset, windowSize }: FrameStart,
+  rawSize: number
+): number | undefined {
   const blockCountMax = Math.ceil(rawSize / blockSizeLeast) + 2
   let plainSize = 0
-  let offset = start
+  let offset = blocksOffset
   for (let count = 0; count < blockCountMax; count++) {
     if (offset + 3 > view.byteLength) return undefined
     const header = view.getUint16(offset, true) | (view.getUint8(offset + 2) << 16)
     const type = (header >> 1) & 3
     const size = header >> 3
-    if (type === 3 || size > Math.min(blockSizeMax, rawSize)) return undefined
+    if (type === 3 || size > Math.min(blockSizeMax, windowSize, rawSize)) return undefined
     const isRunLength = type === 1
     if (type !== 2) plainSize += size
     if (plainSize > rawSize) return undefined

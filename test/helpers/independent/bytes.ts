@@ -98,7 +98,7 @@ export function checkZstd(bytes: Buffer, rawSize: number): void {
     last = (block & 1) === 1
     const type = (block >> 1) & 3
     must(type !== 3, 'block type in a Zstd frame')
-    must(block >> 3 <= rawSize, 'size of a block in a Zstd frame')
+    must(block >> 3 <= Math.min(rawSize, window), 'size of a block in a Zstd frame')
     f.take(type === 1 ? 1 : block >> 3)
   }
   f.take((descriptor & 4) === 0 ? 0 : 4)
