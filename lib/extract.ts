@@ -1,4 +1,5 @@
 import type { Writable } from 'node:stream'
+import { loadRiskyBinding } from './compression/bindings.js'
 import { UsageError } from './errors.js'
 import { checkExtract } from './option-tables.js'
 import type { ByteSource } from './reader/byte-source.js'
@@ -48,36 +49,63 @@ export interface ExtractResult {
  */
 export async function extract(options: ExtractOptions): Promise<ExtractResult> {
   checkExtract(options)
-  const { snapshot: from, target, force = false, forceInUse = false, inPlace = false } = options
-  const { passphrase, identity, allowPlain, concurrency = defaultWorkerCount(), cacheSize } = options
-  const given = Object.entries({ passphrase, identity, allowPlain, cacheSize }).filter(
-    ([, value]) => value !== undefined
-  )
-  const snapshot = await openSnapshot(from, { concurrency, ...Object.fromEntries(given) })
+  const { snapshot: from, target } = options
+  // A stream may break while the snapshot is opened, so it is watched from here on.
+  const watched = typeof target === 'string' ? target : writableTarget(target)
   try {
-    const stream = chooseStream(snapshot, options.stream)
-    const { start = 0, end = stream.size } = options
-    const range = { start, end }
-    const sources = typeof from === 'string' && !isHttpUrl(from) ? [from] : []
-    const copying = { ...range, stream: stream.name, signal: options.signal, onProgress: options.onProgress }
-    if (inPlace) {
-      if (typeof target !== 'string') throw new UsageError('what is changed in place is named by a path')
-      const place = await openInPlaceTarget(target, { sources, forceInUse })
-      try {
-        const { writtenSize } = await restoreInPlace(snapshot, place, copying)
-        return { stream: stream.name, start, size: end - start, writtenSize }
-      } finally {
-        await place.close()
-      }
+    const snapshot = await openSnapshot(from, toOpenOptions(options))
+    try {
+      return await extractTo(watched, snapshot, options)
+    } finally {
+      await snapshot.close()
     }
-    const opened =
-      typeof target === 'string'
-        ? await openTarget(target, { force, forceInUse, sources })
-        : writableTarget(target)
-    await writeRange(snapshot, opened, copying)
-    return { stream: stream.name, start, size: end - start }
   } finally {
-    await snapshot.close()
+    // Done already, but for when it never came so far.
+    if (typeof watched !== 'string') await watched.discard()
+  }
+}
+
+/** What is given, because an option that is `undefined` is none. */
+function toOpenOptions({
+  passphrase,
+  identity,
+  allowPlain,
+  cacheSize,
+  concurrency = defaultWorkerCount()
+}: ExtractOptions): OpenOptions {
+  return {
+    concurrency,
+    ...(passphrase === undefined ? {} : { passphrase }),
+    ...(identity === undefined ? {} : { identity }),
+    ...(allowPlain === undefined ? {} : { allowPlain }),
+    ...(cacheSize === undefined ? {} : { cacheSize })
+  }
+}
+
+async function extractTo(
+  target: string | Target,
+  snapshot: Snapshot,
+  { snapshot: from, stream: wanted, ...options }: ExtractOptions
+): Promise<ExtractResult> {
+  const { name: stream, size } = chooseStream(snapshot, wanted)
+  const { start = 0, end = size, signal, onProgress, force = false, forceInUse = false } = options
+  const sources = typeof from === 'string' && !isHttpUrl(from) ? [from] : []
+  const copying = { stream, start, end, signal, onProgress }
+  const result = { stream, start, size: end - start }
+  if (typeof target !== 'string') {
+    await writeRange(snapshot, target, copying)
+    return result
+  }
+  if (options.inPlace !== true) {
+    loadRiskyBinding()
+    await writeRange(snapshot, await openTarget(target, { force, forceInUse, sources }), copying)
+    return result
+  }
+  const place = await openInPlaceTarget(target, { sources, forceInUse })
+  try {
+    return { ...result, ...(await restoreInPlace(snapshot, place, copying)) }
+  } finally {
+    await place.close()
   }
 }
 

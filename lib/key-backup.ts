@@ -124,7 +124,7 @@ async function readBackupFile(path: string): Promise<Uint8Array> {
   } catch (error) {
     throw sourceError(error, path)
   } finally {
-    await handle.close()
+    await handle.close().catch(() => undefined) // it was only read
   }
 }
 

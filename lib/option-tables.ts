@@ -173,9 +173,11 @@ export function checkBuild(options: unknown): asserts options is BuildOptions {
 
 export function checkExtract(options: unknown): asserts options is ExtractOptions {
   checkOptions('extract()', options, extract)
-  const { snapshot, target } = options as Partial<ExtractOptions>
+  const { snapshot, target, inPlace } = options as Partial<ExtractOptions>
   if (snapshot === undefined) throw new UsageError('extract() needs a snapshot: a path, a URL, or bytes')
   if (target === undefined) throw new UsageError('extract() needs a target: a path, or a Writable')
+  if (inPlace === true && typeof target !== 'string')
+    throw new UsageError('what is changed in place is named by a path')
 }
 
 export function checkStreams(streams: unknown, target: unknown): void {

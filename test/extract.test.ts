@@ -65,5 +65,16 @@ await t.test('extract: what the command can, from the library', async (t) => {
     /^UsageError USAGE: what is changed in place is named by a path$/
   )
   t.match(await told({ target: at('x'), signal: AbortSignal.abort() }), /aborted/)
+  const given = collector()
+  t.match(await told({ target: given.stream, passphrase: 'wrong' }), /^KeyError KEY_WRONG: /)
+  t.equal(given.stream.destroyed, true, 'a stream that gets nothing is not left open')
+  const broken = collector()
+  const failing = told({ target: broken.stream })
+  broken.stream.destroy(new Error('the far side is gone'))
+  t.match(
+    await failing,
+    /^TargetError \w+: .*the far side is gone/,
+    'nor does it end the process when it breaks early'
+  )
   t.strictSame(contentsOf(cwd), before, 'no target, and all as it was')
 })

@@ -1,7 +1,7 @@
 import type { Stats } from 'node:fs'
 import { open, stat, type FileHandle } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
-import { errnoOf } from '../errors.js'
+import { errnoOf, TargetError } from '../errors.js'
 import { blake3 } from '../format/digest.js'
 import { targetError } from './write-all.js'
 
@@ -78,7 +78,17 @@ export async function openFolder(path: string, name: string): Promise<FileHandle
     })
 }
 
-/** Makes a rename in the folder durable. @throws the system's error */
-export async function syncFolder(folder: FileHandle | undefined): Promise<void> {
-  await folder?.sync().catch(unlessMissing)
+/** Makes a rename in the folder durable. @param name of the file, for the message. @throws TargetError */
+export async function syncFolder(folder: FileHandle | undefined, name: string): Promise<void> {
+  await folder
+    ?.sync()
+    .catch(unlessMissing)
+    .catch((error: unknown) => {
+      const what = error instanceof Error ? error.message : String(error)
+      throw new TargetError(
+        'TARGET_UNWRITABLE',
+        `${name} is there and whole, but its folder can't be synced, so that a power cut may undo it: ${what}`,
+        { where: name, cause: error }
+      )
+    })
 }

@@ -2,6 +2,7 @@ import { lstat, open, rename, rm } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { errnoOf, TargetError } from '../errors.js'
 import { exists } from './identity.js'
+import { openFolder, syncFolder } from './partial.js'
 import { targetError } from './write-all.js'
 
 /**
@@ -29,14 +30,17 @@ export async function writePrivateFile(
       await handle.close()
     }
     await refuseExisting(path, force)
-    await rename(partial, path)
+    const folder = await openFolder(dirname(path), path)
+    try {
+      await rename(partial, path)
+      await syncFolder(folder, path)
+    } finally {
+      await folder?.close().catch(() => undefined) // the sync has told all there is to tell
+    }
   } catch (error) {
-    await rm(partial, { force: true })
+    await rm(partial, { force: true }).catch(() => undefined) // what ended it is to be told
     throw error instanceof TargetError ? error : targetError(error, path)
   }
-  const folder = await open(dirname(path)).catch(() => undefined) // not every system lets a folder be opened
-  await folder?.sync().catch(() => undefined)
-  await folder?.close()
 }
 
 async function refuseExisting(path: string, force: boolean): Promise<void> {

@@ -150,9 +150,7 @@ async function openPartial(
     try {
       await (force ? rename(partial, path) : renameNew(partial, path))
       forgetUnfinished(partial)
-      await syncFolder(opened).catch((error: unknown) => {
-        throw unsettled(error, name)
-      })
+      await syncFolder(opened, name)
     } finally {
       await opened?.close().catch(() => undefined) // the sync has told all there is to tell
     }
@@ -162,16 +160,6 @@ async function openPartial(
     forgetUnfinished(partial)
   }
   return fileTarget({ name, handle, isBlank: true, isSeekable: true, early, flush, publish, undo })
-}
-
-/** After the rename, when it may be too late to take it back. */
-function unsettled(error: unknown, name: string): TargetError {
-  const what = error instanceof Error ? error.message : String(error)
-  return new TargetError(
-    'TARGET_UNWRITABLE',
-    `${name} is there and whole, but its folder can't be synced, so that a power cut may undo it: ${what}`,
-    { where: name, cause: error }
-  )
 }
 
 /** Renames, unless somebody made the target in the meantime. */

@@ -21,14 +21,13 @@ const one: FaultCase = {
 const { work } = order
 const result = Buffer.from(order.result, 'base64')
 
-/** Tells the shim; see there. */
+/** Tells the shim by opening a file that is not there; see there. */
 function ask(fault: string): void {
   try {
     openSync(`/fault/${fault}`, 'r')
   } catch {
-    return
+    // It never opens. Without the shim no call is logged, and there is nothing to run.
   }
-  throw new Error('the shim is not loaded')
 }
 
 async function runWith(fault: string): Promise<CliResult> {

@@ -91,6 +91,14 @@ await test('every call of a change of keys fails once', async (t, use) => {
   }
   await failsEverywhere(t, removal, use)
   await failsAsProcess(t, removal, use)
+  const files = { 'e.st': before }
+  const backup = {
+    name: 'key backup',
+    args: ['key', 'backup', 'e.st', 'new.keys'],
+    files,
+    target: 'new.keys'
+  }
+  await failsEverywhere(t, backup, use)
 })
 
 tellCounts(t)

@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process'
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Test } from 'tap'
@@ -100,7 +100,6 @@ export function makeFaults(t: Test): Faults | undefined {
   const shim = join(folder, 'shim.so')
   const source = join(process.cwd(), 'test', 'faults', 'fault-shim.c')
   const args = ['-shared', '-fPIC', '-O1', '-o', shim, source, '-ldl']
-  mkdirSync(folder, { recursive: true })
   return process.platform === 'linux' && spawnSync('cc', args).status === 0 ? { folder, shim } : undefined
 }
 

@@ -14,6 +14,7 @@ export async function runHere(
   if (args.includes('-')) return runCli(args, { cwd, env }) // standard input is not ours
   const before = process.cwd()
   process.chdir(cwd)
+  const given = { ...process.env }
   Object.assign(process.env, env)
   const said: string[] = []
   const write = process.stderr.write.bind(process.stderr)
@@ -27,7 +28,10 @@ export async function runHere(
     if (text !== undefined) said.push(`${text}\n`)
   } finally {
     process.stderr.write = write
-    for (const name of Object.keys(env)) Reflect.deleteProperty(process.env, name)
+    for (const name of Object.keys(env)) {
+      if (given[name] === undefined) Reflect.deleteProperty(process.env, name)
+      else process.env[name] = given[name]
+    }
     process.chdir(before)
   }
   return { code, signal: null, stdout: Buffer.alloc(0), stderr: said.join('') }
